@@ -1,0 +1,23 @@
+"""What all commands share: the two consoles, and how a command ends in an error."""
+
+import sys
+from typing import NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+
+from attending.errors import printable
+
+talk = Console(stderr=True, highlight=False)
+"""Progress, warnings and errors; stdout stays for results."""
+
+
+def warn(message: str) -> None:
+    """Print one warning line on stderr."""
+    talk.print(f"[yellow]warning:[/] {escape(printable(message, 1000))}", soft_wrap=True)
+
+
+def fail(message: str, exit_code: int) -> NoReturn:
+    """Print one error line on stderr and leave with `exit_code`."""
+    talk.print(f"[red]error:[/] {escape(printable(message, 2000))}", soft_wrap=True)
+    sys.exit(exit_code)
