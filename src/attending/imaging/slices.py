@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -54,9 +54,9 @@ def slice_picture(
         InputError: No such plane, channel, index, or nothing at `mm`; or voxels that are not real numbers.
     """
     canonical, window = _prepared(volume, plane, channel, window)
-    index = _chosen(canonical, plane, index, mm)
-    levels = window.apply(_slices(canonical, plane)[index])
-    picture = _picture(levels, canonical, plane, index, window)
+    index = chosen_index(canonical, plane, index, mm)
+    levels = window.apply(np.moveaxis(canonical.array, PLANES[plane], 0)[index])
+    picture = as_picture(levels, canonical, plane, index, window)
     return picture.square() if square else picture
 
 
@@ -65,16 +65,22 @@ def pictures(volume: Volume, plane: str, window: Window | None = None, *, channe
 
     Voxels are windowed in slabs of a few million, so memory stays far below the volume's own.
     """
-    canonical, chosen = _prepared(volume, plane, channel, window)  # here, so that bad input is told at the call
+    canonical, window = _prepared(volume, plane, channel, window)  # bad input is told here, not at the first slice
+    return all_pictures(canonical, plane, window.apply, window)
 
-    def walk() -> Iterator[Picture]:
-        slices = _slices(canonical, plane)
-        step = max(1, _SLAB // max(1, slices[0].size))
-        for start in range(0, len(slices), step):
-            for index, levels in enumerate(chosen.apply(slices[start : start + step]), start):
-                yield _picture(levels, canonical, plane, index, chosen)
 
-    return walk()
+def all_pictures(
+    canonical: Volume,
+    plane: str,
+    shade: Callable[[npt.NDArray[np.generic]], npt.NDArray[np.uint8]],
+    window: Window | None,
+) -> Iterator[Picture]:
+    """All slices of a canonical one-channel volume, `shade` turning its voxels into grey levels slab by slab."""
+    slices = np.moveaxis(canonical.array, PLANES[plane], 0)
+    step = max(1, _SLAB // max(1, slices[0].size))
+    for start in range(0, len(slices), step):
+        for index, levels in enumerate(shade(slices[start : start + step]), start):
+            yield as_picture(levels, canonical, plane, index, window)
 
 
 def slice_positions(volume: Volume, plane: str) -> npt.NDArray[np.float64]:
@@ -102,7 +108,7 @@ def key_slices(volume: Volume, plane: str, count: int, *, channel: int = 0) -> l
     if count < 1:
         raise InputError("at least 1 slice must be asked for", field="count", value=count)
     axis = _axis(plane)
-    array = _channel(volume.canonical(), channel).array
+    array = one_channel(volume.canonical(), channel).array
     window = percentile_window(array)
     bright = -500.0 if volume.modality == "CT" else window.low + window.width / 10
     filled = _counts(np.greater(array, bright), axis)
@@ -118,7 +124,7 @@ def largest_slice(mask: Volume, plane: str, label: int | None = None) -> int:
         InputError: No such plane, or the mask is empty.
     """
     axis = _axis(plane)
-    array = _channel(mask.canonical(), 0).array
+    array = one_channel(mask.canonical(), 0).array
     counts = _counts(array != 0 if label is None else array == label, axis)
     if not counts.any():
         what = "anything" if label is None else f"label {label}"
@@ -128,7 +134,7 @@ def largest_slice(mask: Volume, plane: str, label: int | None = None) -> int:
 
 def _prepared(volume: Volume, plane: str, channel: int, window: Window | None) -> tuple[Volume, Window]:
     _axis(plane)
-    volume = _channel(volume, channel)
+    volume = one_channel(volume, channel)
     return volume.canonical(), window or window_for(volume.modality, None, volume.array)
 
 
@@ -138,7 +144,7 @@ def _axis(plane: str) -> int:
     return PLANES[plane]
 
 
-def _channel(volume: Volume, channel: int) -> Volume:
+def one_channel(volume: Volume, channel: int) -> Volume:
     """The volume `[X, Y, Z]` of one channel."""
     channels = len(volume.array) if volume.array.ndim == 4 else 1
     if not 0 <= channel < channels:
@@ -147,7 +153,7 @@ def _channel(volume: Volume, channel: int) -> Volume:
     return replace(volume, array=array)
 
 
-def _chosen(canonical: Volume, plane: str, index: int | None, mm: float | None) -> int:
+def chosen_index(canonical: Volume, plane: str, index: int | None, mm: float | None) -> int:
     """The slice index that the caller's `index` or `mm` means."""
     count = canonical.shape[PLANES[plane]]
     if index is not None and mm is not None:
@@ -166,13 +172,10 @@ def _chosen(canonical: Volume, plane: str, index: int | None, mm: float | None) 
     return index
 
 
-def _slices(canonical: Volume, plane: str) -> npt.NDArray[np.generic]:
-    """The voxels with the plane's axis first; a view."""
-    return np.moveaxis(canonical.array, PLANES[plane], 0)
-
-
-def _picture(levels: npt.NDArray[np.uint8], canonical: Volume, plane: str, index: int, window: Window) -> Picture:
-    """Turn one canonical slice into display order: in every plane both axes run against RAS."""
+def as_picture(
+    levels: npt.NDArray[np.uint8], canonical: Volume, plane: str, index: int, window: Window | None
+) -> Picture:
+    """Turn the grey levels of one canonical slice into display order: in every plane both axes run against RAS."""
     first, second = (axis for axis in range(3) if axis != PLANES[plane])
     centre = (np.array(canonical.shape) - 1) / 2
     centre[PLANES[plane]] = index
