@@ -70,12 +70,12 @@ class Volume:
 
     def to_world(self, voxels: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Voxel indices `[..., 3]` to RAS mm `[..., 3]`."""
-        return np.asarray(voxels, float) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return np.asarray(np.asarray(voxels, float) @ self.affine[:3, :3].T + self.affine[:3, 3])
 
     def to_voxels(self, world: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """RAS mm `[..., 3]` to fractional voxel indices `[..., 3]`."""
         inverse = np.linalg.inv(self.affine)
-        return np.asarray(world, float) @ inverse[:3, :3].T + inverse[:3, 3]
+        return np.asarray(np.asarray(world, float) @ inverse[:3, :3].T + inverse[:3, 3])
 
 
 def nearest_axes(affine: npt.NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
