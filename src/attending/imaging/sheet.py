@@ -70,27 +70,29 @@ def contact_sheet(
     used = shown[0].window
     facts.append(f"window {used.center:.4g} / {used.width:.4g}" if used else "shown as stored")
     name = " · ".join(part for part in (source.modality, title) if part)
-    sheet = _grid(shown, [_drawable(name), *facts])
+    sheet = _drawn(_rows(_to_scale(shown)), [_drawable(name), *facts])
     return Picture(np.asarray(sheet), source.series, window=used)
 
 
 def with_legend(picture: Picture) -> Picture:
     """The picture with its legend to the right of it: a swatch of each colour and its name, in the legend's order.
 
-    `spacing` and origin stay, for the pixels of the picture are neither moved nor resized (rows are added below where
-    the legend is higher). Returns the picture itself when it has no legend.
+    The pixels of the picture stay where they are and keep their `spacing`; columns are added on the right, and rows
+    below where the legend is higher. A picture without a legend is returned as it is.
     """
     if not picture.legend:
         return picture
     names = [_fitted(_drawable(name), 240) for name, _ in picture.legend]
     rows, columns = picture.pixels.shape[:2]
-    width = 3 * _GAP + _LINE + math.ceil(max(_FONT.getlength(name) for name in names))
-    canvas = Image.new("RGB", (columns + width, max(rows, _LINE * len(names) + 2 * _GAP)))
+    lines = min(len(names), max(10, (rows - 2 * _GAP) // _LINE))  # before the next column of the legend
+    step = 2 * _GAP + _LINE + math.ceil(max(_FONT.getlength(name) for name in names))
+    size = (columns + _GAP + step * math.ceil(len(names) / lines), max(rows, _LINE * lines + 2 * _GAP))
+    canvas = Image.new("RGB", size)
     canvas.paste(picture.to_pil(), (0, 0))
     draw = ImageDraw.Draw(canvas)
-    for line, (name, (_, colour)) in enumerate(zip(names, picture.legend, strict=True)):
-        left, top = columns + _GAP, _GAP + line * _LINE
-        draw.rectangle((left, top + 2, left + _LINE - 5, top + _LINE - 3), fill=colour)
+    for place, (name, (_, color)) in enumerate(zip(names, picture.legend, strict=True)):
+        left, top = columns + _GAP + place // lines * step, _GAP + place % lines * _LINE
+        draw.rectangle((left, top + 2, left + _LINE - 5, top + _LINE - 3), fill=color)
         draw.text((left + _LINE, top + _LINE / 2), name, _WHITE, _FONT, anchor="lm")
     return replace(picture, pixels=np.asarray(canvas))
 
@@ -137,35 +139,36 @@ def _image_facts(image: Image2D) -> list[str]:
     return facts
 
 
-def _grid(shown: list[Picture], header: list[str]) -> Image.Image:
-    """Draw the header, then the pictures: each plane begins a new row, and its rows are equally long."""
+def _rows(shown: list[Picture]) -> list[list[Picture]]:
+    """Put tiles into rows of nearly equal length, each plane beginning a new one, for a sheet wider than high."""
     groups = [list(group) for _, group in groupby(shown, key=lambda picture: picture.plane)]
-    most = max(map(len, groups))
-    columns = math.ceil(most / math.ceil(most / min(most, math.ceil(math.sqrt(1.4 * len(shown))))))
-    tiles = iter(_to_scale(shown))
-    rows = [
-        [next(tiles) for _ in group[start : start + columns]]
-        for group in groups
-        for start in range(0, len(group), columns)
-    ]
-    cell = max(max(tile.pixels.shape[1], math.ceil(_FONT.getlength(_label(tile)))) for row in rows for tile in row)
-    width = max(320, _GAP + columns * (cell + _GAP))
+    longest = max(map(len, groups))
+    lines = math.ceil(longest / min(longest, math.ceil(math.sqrt(1.4 * len(shown)))))
+    columns = math.ceil(longest / lines)
+    return [group[start : start + columns] for group in groups for start in range(0, len(group), columns)]
+
+
+def _drawn(rows: list[list[Picture]], header: list[str]) -> Image.Image:
+    """The header above the rows of tiles, each with its label below it and the patient's sides at its edges."""
+    tiles = [tile for row in rows for tile in row]
+    cell = max(max(tile.pixels.shape[1], math.ceil(_FONT.getlength(_label(tile)))) for tile in tiles)
+    width = max(320, _GAP + max(map(len, rows)) * (cell + _GAP))
     lines = _wrapped(header, width - 2 * _GAP)
-    heights = [max(tile.pixels.shape[0] for tile in row) + _LINE + _GAP for row in rows]
-    sheet = Image.new("RGB", (width, 2 * _GAP + _LINE * len(lines) + sum(heights)))
+    heights = [max(tile.pixels.shape[0] for tile in row) for row in rows]
+    top = 2 * _GAP + _LINE * len(lines)
+    sheet = Image.new("RGB", (width, top + sum(heights) + (_LINE + _GAP) * len(rows)))
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
         draw.text((_GAP, _GAP + _LINE * (number + 0.5)), line, _WHITE, _FONT, anchor="lm")
-    top = 2 * _GAP + _LINE * len(lines)
     for row, height in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):
             high, wide = tile.pixels.shape[:2]
-            left = _GAP + column * (cell + _GAP) + (cell - wide) // 2
-            middle = top + (height - _LINE - _GAP - high) // 2
-            sheet.paste(tile.to_pil(), (left, middle))
-            _mark_sides(draw, tile.plane, (left, middle, left + wide, middle + high))
-            draw.text((left + wide / 2, top + height - _GAP - _LINE / 2), _label(tile), _YELLOW, _FONT, anchor="mm")
-        top += height
+            x = _GAP + column * (cell + _GAP) + (cell - wide) // 2
+            y = top + (height - high) // 2
+            sheet.paste(tile.to_pil(), (x, y))
+            _mark_sides(draw, tile.plane, (x, y, x + wide, y + high))
+            draw.text((x + wide / 2, top + height + _LINE / 2), _label(tile), _YELLOW, _FONT, anchor="mm")
+        top += height + _LINE + _GAP
     return sheet
 
 

@@ -109,9 +109,14 @@ def key_slices(volume: Volume, plane: str, count: int, *, channel: int = 0) -> l
         raise InputError("at least 1 slice must be asked for", field="count", value=count)
     axis = _axis(plane)
     array = one_channel(volume.canonical(), channel).array
-    window = percentile_window(array)
-    bright = -500.0 if volume.modality == "CT" else window.low + window.width / 10
-    filled = _counts(np.greater(array, bright), axis)
+    if volume.modality == "CT":
+        bright = -500.0
+    else:
+        window = percentile_window(array)
+        bright = window.low + window.width / 10
+    steps = [max(1, size // 128) for size in array.shape]  # about 128 points a side show where the body ends
+    steps[axis] = 1
+    filled = _counts(np.greater(array[tuple(slice(None, None, step) for step in steps)], bright), axis)
     body = np.flatnonzero(filled >= filled.max() / 10)
     first, length = body[0], body[-1] + 1 - body[0]
     return sorted({int(first + (2 * i + 1) * length // (2 * count)) for i in range(count)})
