@@ -4,12 +4,15 @@ Exit codes: 0 done, 2 wrong usage, 3 bad input, 4 something needed is not availa
 """
 
 import logging
+import os
 import sys
 
 import typer
 
 from attending import __version__
+from attending.cli import model
 from attending.cli.console import fail
+from attending.cli.show import show
 from attending.errors import AttendingError
 
 app = typer.Typer(
@@ -36,6 +39,12 @@ def attending(
     """Answer questions about medical images with the help of domain experts."""
 
 
+app.command()(show)
+
+
+app.add_typer(model.app)
+
+
 def main() -> None:
     """Run the command line; every foreseen error becomes one line on stderr and its exit code."""
     # The readers below us log repairs of odd headers on their own; what matters of it reaches the user as a warning.
@@ -50,3 +59,7 @@ def main() -> None:
         sys.exit(0)
     except KeyboardInterrupt:
         fail("interrupted", 130)
+    except Exception as error:  # a fault of ours: say so in a line, with the traceback for who wants to report it
+        if os.environ.get("ATTENDING_DEBUG"):
+            raise
+        fail(f"it broke: {type(error).__name__}: {error} (set ATTENDING_DEBUG=1 for the traceback)", 5)

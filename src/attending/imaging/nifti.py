@@ -21,7 +21,7 @@ from attending.imaging.study import Series
 from attending.imaging.volume import Volume
 
 _UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown is taken as mm, as everyone does
-_BROKEN_GZIP: tuple[type[Exception], ...] = (OSError, EOFError, isal_zlib.error)
+_BROKEN_GZIP: Any = (OSError, EOFError, isal_zlib.error)
 _RGB24 = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 

@@ -15,12 +15,15 @@ from attending.imaging.volume import Volume
 
 @dataclass(frozen=True)
 class Patient:
-    """Who a series belongs to, as its header says; empty where it does not. Safe to print, not de-identified."""
+    """Who a series belongs to, as its header says; empty where it does not. Safe to print, not de-identified.
+
+    Two are the same when `id` and `name` are: sex may be missing once, and age grows from study to study.
+    """
 
     id: str = ""
     name: str = ""
-    sex: str = ""
-    age: str = ""
+    sex: str = field(default="", compare=False)
+    age: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         facts = (self.name, self.id and f"ID {self.id}", self.sex, self.age)
@@ -132,6 +135,7 @@ class Study:
     def warnings(self) -> list[str]:
         """The warnings of all its series, each with the series it is about, and what concerns the whole."""
         found = [f"{series.description or series.id}: {text}" for series in self.series for text in series.warnings]
+        found = list(dict.fromkeys(found))
         if len(self.patients) > 1:
             found.insert(0, f"{len(self.patients)} patients in one place; they are kept apart")
         return found

@@ -31,6 +31,9 @@ from attending.imaging.window import Window
 _PROJECTIONS = frozenset({"CR", "DX", "MG", "IO", "PX", "RF", "XA", "RG"})
 """Radiographs: each is a view of its own, so a series of them is as many images, not frames of one."""
 
+_HEAD = frozenset({"", "HEAD", "BRAIN", "SKULL", "NEURO"})
+"""Body parts, or none given, of which an MR series may be one of the four sequences of a brain-tumour study."""
+
 
 def read_dicom(
     files: Iterable[tuple[Path, str]],
@@ -186,7 +189,7 @@ def _describe(header: Header) -> dict[str, object]:
         "date": header.text("StudyDate"),
         "number": None if number is None else int(number),
     }
-    if modality == "MR":
+    if modality == "MR" and facts["body_part"] in _HEAD:
         names = (description, header.text("ProtocolName"), header.text("SequenceName"))
         facts["sequence"] = sequence_of(*names, contrast_agent=header.text("ContrastBolusAgent"))
     return facts

@@ -155,7 +155,7 @@ def read_header(path: Path, limits: Limits, name: str | None = None) -> Header:
     Raises:
         InputError: The file is not whole, well-formed DICOM within `limits`.
     """
-    return Header(path, parse(path, _WANTED, limits), name)
+    return Header(path, parse(path, _WANTED, limits, name), name)
 
 
 @lru_cache(maxsize=4096)  # slices of a series repeat nearly all their values

@@ -96,41 +96,42 @@ class _MoreError(Exception):
         self.needed = needed
 
 
-def parse(path: Path, wanted: Set[int], limits: Limits) -> Parsed:
-    """Read the `wanted` top-level elements of one DICOM file.
+def parse(path: Path, wanted: Set[int], limits: Limits, name: str | None = None) -> Parsed:
+    """Read the `wanted` top-level elements of one DICOM file; messages call it `name`.
 
     Raises:
         InputError: The file is not DICOM, is cut short, nests too deeply, or goes beyond a limit.
     """
+    name = name or str(path)
     with open_regular(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
         data = file.read(_FIRST_READ)
         while True:
             try:
-                return _parse(data, path, size, wanted, limits)
+                return _parse(data, path, name, size, wanted, limits)
             except _MoreError as error:
                 if error.needed > limits.header_bytes:
-                    limits.refuse("header_bytes", f"its header reaches to byte {error.needed:,}", path=path)
+                    limits.refuse("header_bytes", f"its header reaches to byte {error.needed:,}", path=name)
                 file.seek(0)
                 data = file.read(min(size, max(2 * len(data), error.needed + 4096)))
 
 
-def _parse(data: bytes, path: Path, size: int, wanted: Set[int], limits: Limits) -> Parsed:
+def _parse(data: bytes, path: Path, name: str, size: int, wanted: Set[int], limits: Limits) -> Parsed:
     start = 0
     if data[128:132] == b"DICM":
         for magic, what in _FOREIGN_PREAMBLES.items():
             if data.startswith(magic):
-                raise InputError(f"is {what} and DICOM at once; refused", path=path, field="preamble")
+                raise InputError(f"is {what} and DICOM at once; refused", path=name, field="preamble")
         start = 132
-    meta = _Walk(data, start, size, True, "<", limits, path)
+    meta = _Walk(data, start, size, True, "<", limits, name)
     syntax = _transfer_syntax(meta)
     if syntax == DEFLATED_LE:
         body = inflate(path, meta.position, limits)
-        walk = _Walk(body, 0, len(body), True, "<", limits, path)
+        walk = _Walk(body, 0, len(body), True, "<", limits, name)
     else:
         order = ">" if syntax == EXPLICIT_BE else "<"
-        walk = _Walk(data, meta.position, size, syntax != IMPLICIT_LE, order, limits, path)
+        walk = _Walk(data, meta.position, size, syntax != IMPLICIT_LE, order, limits, name)
     found = walk.run(wanted)
     pixels = None
     if walk.pixels is not None:
@@ -191,10 +192,10 @@ class _Walk:
     """
 
     def __init__(
-        self, data: bytes, position: int, end: int, explicit: bool, order: str, limits: Limits, path: Path
+        self, data: bytes, position: int, end: int, explicit: bool, order: str, limits: Limits, name: str
     ) -> None:
         self.data, self.position, self.end, self.explicit, self.order = data, position, end, explicit, order
-        self.limits, self.path = limits, path
+        self.limits, self.name = limits, name
         self.pixels: tuple[int, int, int] | None = None
         self.header, self.length4 = struct.Struct(order + "HHI"), struct.Struct(order + "I")
         self.length2 = struct.Struct(order + "H")
@@ -204,7 +205,7 @@ class _Walk:
         if position > self.end:
             raise InputError(
                 f"reaches to byte {position:,} of {self.end:,}: the file is cut short or corrupt",
-                path=self.path,
+                path=self.name,
                 field=what,
             )
         if position > len(self.data):
@@ -279,7 +280,7 @@ class _Walk:
                 inner_end = None if length == _UNDEFINED else position + length
                 levels.append(self.level(inner_end, value_vr, level.explicit))
                 if len(levels) > 2 * self.limits.sequence_depth:  # a sequence and its item are two levels
-                    self.limits.refuse("sequence_depth", "nests sequences too deeply", path=self.path, field=_name(tag))
+                    self.limits.refuse("sequence_depth", "nests sequences too deeply", path=self.name, field=_name(tag))
             else:
                 position += length
         return position
