@@ -54,17 +54,18 @@ class Window:
         Raises:
             InputError: `array` holds something other than real numbers.
         """
-        scale = 255 / self.width
-        black = self.low - 0.5 / scale  # half a grey level lower, so that cutting to uint8 rounds
 
         def shade(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-            kind = np.result_type(values.dtype, np.float32)
+            kind = np.float32 if values.dtype.kind == "f" and values.dtype.itemsize == 4 else np.float64
             # Values beyond the range of `kind` become infinite, which is black or white.
-            with np.errstate(over="ignore", invalid="ignore"):
-                levels: npt.NDArray[np.floating] = np.subtract(values, black, dtype=kind)
-                np.multiply(levels, scale, out=levels)
+            with np.errstate(all="ignore"):
+                levels: npt.NDArray[np.floating] = np.subtract(values, self.low, dtype=kind)
+                levels *= 255
+                levels /= self.width
+            levels += 0.5  # rounds, as the cast below cuts
             np.fmax(levels, 0, out=levels)  # unlike maximum, makes NaN 0
-            return np.minimum(levels, 255, out=levels).astype(np.uint8)
+            np.minimum(levels, 255, out=levels)
+            return levels.astype(np.uint8)
 
         return shaded(array, shade)
 
