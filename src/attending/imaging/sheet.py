@@ -100,10 +100,11 @@ def with_legend(picture: Picture) -> Picture:
 def _slices_shown(volume: Volume, plane: str | None, window: Window | None, tiles: int, channel: int) -> list[Picture]:
     planes = [plane] if plane else _planes_worth_showing(volume)[:tiles]
     window = window or slice_picture(volume, planes[0], channel=channel).window
+    shares = [tiles // len(planes) + (place < tiles % len(planes)) for place in range(len(planes))]
     return [
         slice_picture(volume, name, index=index, window=window, channel=channel)
-        for name in planes
-        for index in key_slices(volume, name, tiles // len(planes), channel=channel)
+        for name, share in zip(planes, shares, strict=True)
+        for index in key_slices(volume, name, share, channel=channel)
     ]
 
 
