@@ -18,11 +18,39 @@ try:
 except ImportError as error:
     raise NotAvailableError(f"the model needs {error.name}: pip install 'attending[model]'") from error
 
+from attending.model.backends import Backend, Speaker, load_backend
+from attending.model.batch import answer_together
 from attending.model.config import VilaM3Config
+from attending.model.decoding import Choices, Constraint, Delta, Sampling
 from attending.model.image_processing import VilaM3ImageProcessor
+from attending.model.importing import import_checkpoint
+from attending.model.local import LocalModel, Session
 from attending.model.modeling import VilaM3ForConditionalGeneration, VilaM3Model
 from attending.model.processing import VilaM3Processor
+from attending.model.remote import RemoteModel
 from attending.model.tokenization import VilaM3Tokenizer
+
+__all__ = [
+    "Backend",
+    "Choices",
+    "Constraint",
+    "Delta",
+    "LocalModel",
+    "RemoteModel",
+    "Sampling",
+    "Session",
+    "Speaker",
+    "VilaM3Config",
+    "VilaM3ForConditionalGeneration",
+    "VilaM3ImageProcessor",
+    "VilaM3Model",
+    "VilaM3Processor",
+    "VilaM3Tokenizer",
+    "answer_together",
+    "import_checkpoint",
+    "load_backend",
+    "register",
+]
 
 
 def register() -> None:

@@ -9,7 +9,7 @@ from transformers.image_utils import PILImageResampling
 from transformers.processing_utils import ImagesKwargs
 
 
-class VilaM3ImageProcessorKwargs(ImagesKwargs, total=False):
+class VilaM3ImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
     """`image_aspect_ratio`: `resize` stretches to the tower's square, `pad` first pads with the mean colour."""
 
     image_aspect_ratio: str
@@ -61,4 +61,5 @@ def _pil(image: Any, input_data_format: Any) -> Image.Image:
         array = np.moveaxis(array, 0, -1)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    return Image.fromarray(array)
+    found: Image.Image = Image.fromarray(array)
+    return found

@@ -84,6 +84,7 @@ class VilaM3Model(VilaM3PreTrainedModel):
 
     def get_placeholder_mask(self, input_ids: torch.Tensor) -> torch.Tensor:
         """`[batch, length]` bool: where a picture's embedding goes."""
+        assert self.config.image_token_id is not None
         return input_ids.eq(self.config.image_token_id)
 
     def splice(self, input_ids: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
@@ -237,9 +238,9 @@ class VilaM3ForConditionalGeneration(VilaM3PreTrainedModel, GenerationMixin):
         loss = None
         if labels is not None:
             # Collators that copy the ids leave placeholders in the labels.
-            labels = labels.masked_fill(labels.eq(self.config.image_token_id), -100)
+            learned = labels.masked_fill(self.model.get_placeholder_mask(labels), -100)
             vocabulary = self.config.text_config.vocab_size
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=vocabulary, **kwargs)
+            loss = self.loss_function(logits=logits, labels=learned, vocab_size=vocabulary, **kwargs)
         result = VilaM3CausalLMOutput(
             loss=loss,
             logits=logits,

@@ -89,6 +89,10 @@ class VilaM3Processor(ProcessorMixin):
             data["pixel_values"] = pixels["pixel_values"]
         return BatchFeature(data, tensor_type=tensors)
 
+    def expanded_ids(self, text: str) -> list[int]:
+        """Tokenize one prompt; every placeholder becomes `image_seq_length` ids."""
+        return self._tokenize(text).expanded(self.image_token_id, self.image_seq_length).ids
+
     def _tokenize(self, text: str) -> "_Row":
         """Tokenize one prompt; each placeholder is one id for now."""
         if not isinstance(text, str):
