@@ -52,14 +52,14 @@ class VilaM3ImageProcessor(PilBackend):
 
 def _pil(image: Any, input_data_format: Any) -> Image.Image:
     if isinstance(image, Image.Image):
-        if "transparency" in image.info:  # alpha is dropped in any case; Pillow would warn of it
-            image = image.copy()
-            del image.info["transparency"]
-        return image
+        opened: Image.Image = image
+        if "transparency" in opened.info:  # alpha is dropped in any case; Pillow would warn of it
+            opened = opened.copy()
+            del opened.info["transparency"]
+        return opened
     array = np.asarray(image)
     if array.ndim == 3 and (str(input_data_format) == "channels_first" or array.shape[-1] not in (1, 3, 4)):
         array = np.moveaxis(array, 0, -1)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    found: Image.Image = Image.fromarray(array)
-    return found
+    return Image.fromarray(array)
