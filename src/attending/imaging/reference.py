@@ -17,9 +17,9 @@ import numpy.typing as npt
 from attending.errors import InputError
 from attending.imaging.overlay import check_same_grid, label_ids
 from attending.imaging.picture import Picture
-from attending.imaging.slices import all_pictures, as_picture, chosen_index, one_channel
+from attending.imaging.slices import all_pictures, chosen_index, framer, one_channel
 from attending.imaging.volume import Volume
-from attending.imaging.window import Window, shaded
+from attending.imaging.window import Window, cut, shaded
 
 REFERENCE_CT_WINDOW = Window(50, 400)
 
@@ -63,7 +63,7 @@ def reference_picture(volume: Volume, index: int | None = None, *, channel: int 
     """
     canonical, shade, window = _prepared(volume, channel)
     index = chosen_index(canonical, "axial", index, None)
-    return as_picture(shade(canonical.array[:, :, index]), canonical, "axial", index, window)
+    return framer(canonical, "axial", window)(shade(canonical.array[:, :, index]), index)
 
 
 def reference_pictures(volume: Volume, *, channel: int = 0) -> Iterator[Picture]:
@@ -133,8 +133,7 @@ def _prepared(volume: Volume, channel: int) -> tuple[Volume, Shade, Window | Non
             levels -= low
             levels /= width
             levels *= np.float32(255)
-        np.fmax(levels, 0, out=levels)
-        return np.minimum(levels, 255, out=levels).astype(np.uint8)
+        return cut(levels)
 
     return volume.canonical(), partial(shaded, shade=shade), window
 

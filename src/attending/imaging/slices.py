@@ -56,7 +56,7 @@ def slice_picture(
     canonical, window = _prepared(volume, plane, channel, window)
     index = chosen_index(canonical, plane, index, mm)
     levels = window.apply(np.moveaxis(canonical.array, PLANES[plane], 0)[index])
-    picture = as_picture(levels, canonical, plane, index, window)
+    picture = framer(canonical, plane, window)(levels, index)
     return picture.square() if square else picture
 
 
@@ -76,11 +76,12 @@ def all_pictures(
     window: Window | None,
 ) -> Iterator[Picture]:
     """All slices of a canonical one-channel volume, `shade` turning its voxels into grey levels slab by slab."""
+    frame = framer(canonical, plane, window)
     slices = np.moveaxis(canonical.array, PLANES[plane], 0)
     step = max(1, _SLAB // max(1, slices[0].size))
     for start in range(0, len(slices), step):
         for index, levels in enumerate(shade(slices[start : start + step]), start):
-            yield as_picture(levels, canonical, plane, index, window)
+            yield frame(levels, index)
 
 
 def slice_positions(volume: Volume, plane: str) -> npt.NDArray[np.float64]:
@@ -177,22 +178,17 @@ def chosen_index(canonical: Volume, plane: str, index: int | None, mm: float | N
     return index
 
 
-def as_picture(
-    levels: npt.NDArray[np.uint8], canonical: Volume, plane: str, index: int, window: Window | None
-) -> Picture:
-    """Turn the grey levels of one canonical slice into display order: in every plane both axes run against RAS."""
-    first, second = (axis for axis in range(3) if axis != PLANES[plane])
-    centre = (np.array(canonical.shape) - 1) / 2
-    centre[PLANES[plane]] = index
-    return Picture(
-        grey_pixels(levels[::-1, ::-1].T),
-        series=canonical.series,
-        plane=plane,
-        index=index,
-        position=float(canonical.to_world(centre)[PLANES[plane]]),
-        window=window,
-        spacing=(canonical.spacing[second], canonical.spacing[first]),
-    )
+def framer(canonical: Volume, plane: str, window: Window | None) -> Callable[[npt.NDArray[np.uint8], int], Picture]:
+    """What turns the grey levels of one canonical slice, and its index, into a picture in display order."""
+    positions = slice_positions(canonical, plane).tolist()
+    across, up = (size for axis, size in enumerate(canonical.spacing) if axis != PLANES[plane])
+
+    def frame(levels: npt.NDArray[np.uint8], index: int) -> Picture:
+        # In every plane both axes of the picture run against RAS.
+        pixels = grey_pixels(levels[::-1, ::-1].T)
+        return Picture(pixels, canonical.series, plane, index, positions[index], window, (up, across))
+
+    return frame
 
 
 def _counts(where: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from attending.errors import InputError
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 """Values handled at a time, so that temporaries stay in the cache."""
 
 
@@ -62,10 +62,8 @@ class Window:
                 levels: npt.NDArray[np.floating] = np.subtract(values, self.low, dtype=kind)
                 levels *= 255
                 levels /= self.width
-            levels += 0.5  # rounds, as the cast below cuts
-            np.fmax(levels, 0, out=levels)  # unlike maximum, makes NaN 0
-            np.minimum(levels, 255, out=levels)
-            return levels.astype(np.uint8)
+            levels += 0.5  # rounds, as `cut` cuts
+            return cut(levels)
 
         return shaded(array, shade)
 
@@ -90,7 +88,7 @@ def shaded(
     _check_real(array)
     act: Callable[[npt.NDArray[np.generic]], npt.NDArray[np.uint8]] = shade
     code = np.dtype(f"u{array.dtype.itemsize}")
-    if array.dtype.kind in "iu" and array.dtype.itemsize <= 2 and array.dtype.isnative and array.size > _CHUNK:
+    if array.dtype.kind in "iu" and array.dtype.itemsize <= 2 and array.dtype.isnative and array.size > 1 << 17:
         table = shade(np.arange(np.iinfo(code).max + 1, dtype=code).view(array.dtype))
 
         def act(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
@@ -111,6 +109,14 @@ def shaded(
 def _check_real(array: npt.NDArray[np.generic]) -> None:
     if array.dtype.kind not in "biuf":
         raise InputError("voxels must be real numbers to be shown as grey", field="voxel type", value=array.dtype)
+
+
+def cut(levels: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Grey levels as uint8: fractions dropped, ends clipped, NaN as 0. Changes `levels`, which must not be empty."""
+    np.clip(levels, 0, 255, out=levels)
+    if np.isnan(levels.min()):  # what a cast makes of NaN depends on the machine
+        levels[np.isnan(levels)] = 0
+    return levels.astype(np.uint8)
 
 
 CT_WINDOWS = {
