@@ -64,12 +64,14 @@ def show(
     for warning in study.warnings:
         warn(warning)
     sheets, failures = _write_sheets(study, out, plane, chosen_window, tiles)
+    if not sheets:
+        raise next(iter(failures.values()))
+    for failure in failures.values():
+        warn(f"not shown: {failure}")
     if as_json:
         print(json.dumps(_as_json(study, sheets, failures), indent=2))
     else:
         _print_table(study, sheets)
-    if failures and not sheets:
-        raise next(iter(failures.values()))
 
 
 def _window(text: str | None) -> Window | None:
@@ -113,7 +115,6 @@ def _write_sheets(
                 _sheet(series, plane, window, tiles, target)
             except AttendingError as error:
                 failures[series.id] = error
-                warn(f"not shown: {error}")
             else:
                 sheets[series.id] = target
             for warning in series.warnings[warned:]:

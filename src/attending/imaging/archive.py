@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import tempfile
+import weakref
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,12 +25,9 @@ class Unpacked:
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="attending-")
-        try:
-            self.files = _unpack(path, Path(self._folder.name), limits)
-        except BaseException:
-            self._folder.cleanup()
-            raise
+        folder = Path(tempfile.mkdtemp(prefix="attending-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.files = _unpack(path, folder, limits)
 
 
 def _unpack(path: Path, folder: Path, limits: Limits) -> list[tuple[Path, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813  (its own customary name)
+import SimpleITK as sitk
 
 from attending.imaging.sandbox import serve
 
@@ -19,8 +19,8 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"it has {reader.GetDimension()} dimensions; 2 or 3 (with channels) are read")
     pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
     if request["out"]:
-        values = sitk.GetArrayViewFromImage(reader.Execute())
-        values.tofile(request["out"])
+        image = reader.Execute()  # kept by name: the view below does not keep it alive
+        sitk.GetArrayViewFromImage(image).tofile(request["out"])
     return {
         "size": reader.GetSize(),
         "spacing": reader.GetSpacing(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -72,11 +74,15 @@ def read_nifti(path: Path, series_id: str, limits: Limits) -> Series:
     )
 
 
-def _open(path: Path) -> BufferedReader | igzip.IGzipFile:
-    file = open_regular(path)
-    if file.peek(2)[:2] == b"\x1f\x8b":
-        return igzip.IGzipFile(fileobj=file, mode="rb")
-    return file
+@contextmanager
+def _open(path: Path) -> Iterator[BufferedReader | igzip.IGzipFile]:
+    """The file, inflated on the fly where it is gzipped."""
+    with open_regular(path) as file:
+        if file.peek(2)[:2] != b"\x1f\x8b":
+            yield file
+            return
+        with igzip.IGzipFile(fileobj=file, mode="rb") as inflated:
+            yield inflated
 
 
 def _read_header(path: Path, limits: Limits) -> _Header:
@@ -110,7 +116,7 @@ def _check(raw: Any, path: Path, size: int, compressed: bool, limits: Limits) ->
     shape, channels = _extents(raw, path)
     try:
         dtype = np.dtype(raw.get_data_dtype())
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):
         raise _bad(raw, "datatype", "is not a known NIfTI data type", path) from None
     rgb = dtype == _RGB24
     if rgb:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from attending.errors import InputError, NotAvailableError, printable
 from attending.imaging.archive import Unpacked
@@ -87,21 +86,22 @@ def _name_sequences(study: Study, sequences: Mapping[str, str]) -> None:
 
 
 def _open(path: Path, limits: Limits, progress: Callable[[int], None]) -> Study:
-    owner: Any = None
+    archive = None
     if path.is_dir():
         files = [(file, str(file.relative_to(path))) for file in walk(path, limits)]
         single = False
     else:
         kind = sniff(path)
         if kind == "zip":
-            owner = Unpacked(path, limits)
-            files, single = owner.files, False
+            archive = Unpacked(path, limits)
+            files, single = archive.files, False
         elif kind == "dicom" and path.name.upper() == "DICOMDIR":
             files, single = [(file, str(file)) for file in referenced_files(path, limits)], False
         else:
             files, single = [(path, str(path))], True
     study = _read(path, files, single, limits, progress)
-    study._owner = owner
+    for series in study.series:
+        series.archive = archive
     if not study.series:
         raise _nothing(study, len(files), single)
     return study

@@ -32,7 +32,7 @@ def read_raster(path: Path, kind: str, series_id: str, limits: Limits) -> Series
     with _opened(path, kind) as image:
         pages = getattr(image, "n_frames", 1)
         width, height = image.size
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        orientation = _exif_orientation(image)
         colour = _is_colour(image)
     if min(width, height) < limits.image_side:
         limits.refuse(
@@ -51,7 +51,7 @@ def read_raster(path: Path, kind: str, series_id: str, limits: Limits) -> Series
 
     def read(series: Series) -> Image2D:
         with _opened(path, kind) as image:
-            pixels = [_pixels(image, page, path) for page in range(frames)]
+            pixels = [_pixels(image, page, orientation != 1, path) for page in range(frames)]
         if len({(page.shape, page.dtype) for page in pixels}) > 1:
             raise InputError("has pages of different size or kind; split it first", path=path, field="pages")
         return Image2D(np.stack(pixels), None, series.modality, series.id)
@@ -60,7 +60,7 @@ def read_raster(path: Path, kind: str, series_id: str, limits: Limits) -> Series
         id=series_id,
         kind="image",
         modality=None,
-        shape=(height, width, frames) if turned else (width, height, frames),
+        shape=(height, width, frames) if orientation in (5, 6, 7, 8) else (width, height, frames),
         spacing=None,
         read=read,
         channels=3 if colour else 1,
@@ -82,16 +82,26 @@ def _opened(path: Path, kind: str) -> Iterator[Image.Image]:
             yield image
 
 
+def _exif_orientation(image: Image.Image) -> int:
+    """How the picture is to be turned (EXIF tag 0x0112), 1 for not at all, without decoding it."""
+    if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode the PNG to look behind its pixels
+        return 1
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # hostile EXIF reaches Pillow's parser here: no orientation can be had from it
+        return 1
+
+
 def _is_colour(image: Image.Image) -> bool:
     return image.mode not in ("1", "L", "LA", "I", "F") and not image.mode.startswith("I;16")
 
 
-def _pixels(image: Image.Image, page: int, path: Path) -> npt.NDArray[np.generic]:
+def _pixels(image: Image.Image, page: int, turn: bool, path: Path) -> npt.NDArray[np.generic]:
     try:
         with warnings.catch_warnings(action="ignore"):
             image.seek(page)
             image.load()
-            upright = ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image) if turn else image
             if _is_colour(upright) or upright.mode in ("1", "LA"):
                 if upright.has_transparency_data:
                     flat = Image.new("RGBA", upright.size, (0, 0, 0, 255))

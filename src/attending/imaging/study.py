@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from attending.errors import InputError
+from attending.imaging.archive import Unpacked
 from attending.imaging.image2d import Image2D
 from attending.imaging.volume import Volume
 
@@ -52,6 +52,7 @@ class Series:
         sequence: Role in a brain-tumour MRI study: `t1ce`, `t1`, `t2` or `flair`; None for any other.
         files: The files it is read from.
         warnings: What was repaired or assumed, a sentence each.
+        archive: What keeps the unpacked files of a zip on disk while a series may still read them.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Series:
     sequence: str | None = None
     files: tuple[Path, ...] = field(default=(), repr=False)
     warnings: list[str] = field(default_factory=list)
+    archive: Unpacked | None = field(default=None, repr=False)
 
     @cached_property
     def pixels(self) -> Volume | Image2D:
@@ -124,7 +126,6 @@ class Study:
     series: list[Series]
     rejected: list[InputError] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
-    _owner: Any = field(default=None, repr=False)  # keeps the folder of an unpacked archive until the study is gone
 
     @property
     def patients(self) -> list[Patient]:

@@ -129,7 +129,9 @@ def _stored(
     """Stored values, frame by frame, in place in `into` where the layout allows it."""
     pixels = frames[0].instance.format
     plain = pixels.photometric in ("MONOCHROME1", "MONOCHROME2", "RGB") and pixels.bits_allocated in (8, 16, 32, 64)
-    if not plain or any(frame.instance.header.syntax not in NATIVE for frame in frames):
+    # Bytes are swapped in pairs in big endian, where pixels of one byte are written as words: left to pydicom.
+    easy = NATIVE - {EXPLICIT_BE} if pixels.bits_allocated == 8 else NATIVE
+    if not plain or any(frame.instance.header.syntax not in easy for frame in frames):
         yield from enumerate(decode(frames, limits))
         return
     shape = (pixels.rows, pixels.columns) + ((3,) if pixels.samples == 3 else ())
