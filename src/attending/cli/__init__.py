@@ -12,6 +12,8 @@ import typer
 from attending import __version__
 from attending.cli import model
 from attending.cli.console import fail
+from attending.cli.demo import demo
+from attending.cli.phantom import phantom
 from attending.cli.show import show
 from attending.errors import AttendingError
 
@@ -40,6 +42,8 @@ def attending(
 
 
 app.command()(show)
+app.command()(demo)
+app.command()(phantom)
 
 
 app.add_typer(model.app)

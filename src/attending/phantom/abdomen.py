@@ -9,7 +9,15 @@ from attending.phantom.canvas import Canvas, Field, Points, Shape, curve, rough,
 from attending.phantom.chest import Branch
 from attending.phantom.skeleton import spine_y
 
-PANCREAS = [[40, 8, -165], [38, 12, -146], [22, 26, -130], [2, 30, -118], [-28, 22, -112], [-62, -2, -102], [-88, -18, -96]]
+PANCREAS = [
+    [40, 8, -165],
+    [38, 12, -146],
+    [22, 26, -130],
+    [2, 30, -118],
+    [-28, 22, -112],
+    [-62, -2, -102],
+    [-88, -18, -96],
+]
 CAVA = [[24, -6, -8], [24, -10, -60], [20, -14, -110], [17, -14, -160], [15, -16, -212]]
 
 
@@ -19,7 +27,9 @@ def organ_plan(rng: np.random.Generator) -> dict[str, float]:
     return {name: float(np.clip(rng.normal(1.0, 0.06), 0.86, 1.14)) for name in names}
 
 
-def draw_abdomen(canvas: Canvas, body: Body, rng: np.random.Generator, value: dict[str, float], upper_only: bool = False) -> None:
+def draw_abdomen(
+    canvas: Canvas, body: Body, rng: np.random.Generator, value: dict[str, float], upper_only: bool = False
+) -> None:
     """Paint every abdominal organ, back to front; `upper_only` stops at those a chest radiograph shows."""
     size = organ_plan(rng)
     # Organs lie inside the wall and under the diaphragm, off the psoas and spine.
@@ -71,11 +81,18 @@ def kidney_pose(side: int, size: float) -> tuple[Points, Points, np.ndarray]:
     return center, np.array([25.0, 27.0, 54.0]) * size, _turn(2, side * 32) @ _turn(1, side * 13)
 
 
-def _kidney(canvas: Canvas, side: int, size: float, room: Field, value: dict[str, float], rng: np.random.Generator) -> None:
+def _kidney(
+    canvas: Canvas, side: int, size: float, room: Field, value: dict[str, float], rng: np.random.Generator
+) -> None:
     center, radii, tilt = kidney_pose(side, size)
     kidney = canvas.ellipsoid(center, radii, tilt)
     hilum = center + tilt @ np.array([-side * 22.0, 6.0, 0.0])
-    notch = canvas.tube(np.stack([center + tilt @ np.array([-side * 8.0, 2, -16]), hilum, center + tilt @ np.array([-side * 8.0, 2, 16])]), 8.5)
+    notch = canvas.tube(
+        np.stack(
+            [center + tilt @ np.array([-side * 8.0, 2, -16]), hilum, center + tilt @ np.array([-side * 8.0, 2, 16])]
+        ),
+        8.5,
+    )
     region = kidney.region
     whole = canvas.ellipsoid(center, radii + 40)  # a region that holds both
     fat = np.full(canvas.grid.shape, 1e3, np.float32)
@@ -91,7 +108,12 @@ def _kidney(canvas: Canvas, side: int, size: float, room: Field, value: dict[str
     medulla = np.maximum(kidney.distance + 7.5, np.asarray(lobes + 0.6, np.float32))
     canvas.paint(Shape(region, medulla), value["renal medulla"], inside=room)
     canvas.paint(notch, value["inner fat"], inside=None)
-    pelvis = canvas.tube(np.stack([center + tilt @ np.array([-side * 9.0, 2, 0]), hilum + [-side * 12, 0, -6], hilum + [-side * 16, 2, -50]]), [6, 4.5, 1.8])
+    pelvis = canvas.tube(
+        np.stack(
+            [center + tilt @ np.array([-side * 9.0, 2, 0]), hilum + [-side * 12, 0, -6], hilum + [-side * 16, 2, -50]]
+        ),
+        [6, 4.5, 1.8],
+    )
     canvas.paint(pelvis, 6.0 if value["ureter"] == 0 else value["ureter"])
     aorta_side = np.array([-2 if side < 0 else 18, -14, center[2] + 4])
     vein = curve([hilum + [side * 3, 2, 0], (hilum + aorta_side) / 2 + [0, 8, 2], aorta_side + [0, 8, 0]], 10)
@@ -142,14 +164,19 @@ def liver_vessels(rng: np.random.Generator) -> tuple[list[Branch], list[Branch]]
     for goal in ([104, -40, -58], [64, 34, -62], [2, 44, -48]):
         path = curve([top, (top + goal) / 2 + rng.normal(0, 4, 3) + [0, 0, 6], goal], 7)
         radius = np.linspace(4.6, 1.6, 7)
-        veins += [Branch(a, b, (float(p), float(q))) for a, b, p, q in zip(path[:-1], path[1:], radius[:-1], radius[1:], strict=True)]
+        veins += [
+            Branch(a, b, (float(p), float(q)))
+            for a, b, p, q in zip(path[:-1], path[1:], radius[:-1], radius[1:], strict=True)
+        ]
         for k in (2, 3, 4):
             twig = path[k] + rng.normal(0, 1, 3) * 16
             veins.append(Branch(path[k], twig, (radius[k] * 0.6, 1.0)))
     return portal, veins
 
 
-def _liver(canvas: Canvas, size: float, room: Field, value: dict[str, float], texture: Field, rng: np.random.Generator) -> None:
+def _liver(
+    canvas: Canvas, size: float, room: Field, value: dict[str, float], texture: Field, rng: np.random.Generator
+) -> None:
     liver = liver_shape(canvas, size)
     kidney_center, kidney_radii, tilt = kidney_pose(1, 1.0)
     cuts = [
@@ -199,7 +226,9 @@ def _pancreas(canvas: Canvas, size: float, value: dict[str, float], texture: Fie
     canvas.paint(Shape(gland.region, lobules), value["pancreas"], 4)
 
 
-def _stomach(canvas: Canvas, size: float, room: Field, value: dict[str, float], texture: Field, erect: bool = False) -> None:
+def _stomach(
+    canvas: Canvas, size: float, room: Field, value: dict[str, float], texture: Field, erect: bool = False
+) -> None:
     path = curve([[-58, -8, -36], [-62, 6, -58], [-64, 30, -92], [-50, 54, -126], [-18, 62, -140], [18, 52, -128]], 36)
     radius = np.interp(np.linspace(0, 1, 36), [0, 0.2, 0.5, 0.75, 1], [27, 33, 27, 20, 9]) * size
     wall = canvas.tube(path, radius)
@@ -208,7 +237,10 @@ def _stomach(canvas: Canvas, size: float, room: Field, value: dict[str, float], 
     above = canvas.z[wall.region] + 42 if erect else canvas.y[wall.region] - 38  # gas rises
     canvas.paint(Shape(wall.region, lumen), 18 + 5 * texture[wall.region])
     canvas.paint(Shape(wall.region, np.maximum(lumen, -above)), -985.0)
-    loop = curve([[20, 50, -128], [42, 32, -130], [56, 6, -150], [48, -4, -184], [14, 2, -196], [-18, 4, -186], [-34, 12, -164]], 34)
+    loop = curve(
+        [[20, 50, -128], [42, 32, -130], [56, 6, -150], [48, -4, -184], [14, 2, -196], [-18, 4, -186], [-34, 12, -164]],
+        34,
+    )
     tube = canvas.tube(loop, 11.0)
     canvas.paint(tube, value["gut wall"], 13, inside=room)
     canvas.paint(Shape(tube.region, tube.distance + 3.2), 22.0)
@@ -234,7 +266,9 @@ def _small_bowel(canvas: Canvas, rng: np.random.Generator, room: Field, value: d
         wave = np.sin(canvas.x[loop.region] / 27 + layer * 2) + np.cos(canvas.z[loop.region] / 31 + layer)
         lumen = distance + np.clip(3.4 + 2.6 * wave, 2.4, 7.5)
         canvas.paint(Shape(loop.region, lumen), 20.0)
-        canvas.paint(Shape(loop.region, np.maximum(np.maximum(lumen, wave + 1.0), y + 3 - canvas.y[loop.region])), -900.0)
+        canvas.paint(
+            Shape(loop.region, np.maximum(np.maximum(lumen, wave + 1.0), y + 3 - canvas.y[loop.region])), -900.0
+        )
 
 
 def _colon(canvas: Canvas, rng: np.random.Generator, room: Field, value: dict[str, float]) -> None:
@@ -263,10 +297,17 @@ def _gallbladder(canvas: Canvas, size: float, value: dict[str, float]) -> None:
 
 def _mesentery(canvas: Canvas, rng: np.random.Generator, value: dict[str, float]) -> None:
     root = np.array([-2.0, 2.0, -140.0])
-    canvas.paint(canvas.tube([[-4, -12, -112], [-2, 8, -132], [0, 14, -190], [4, 18, -240]], [4.0, 3.8, 3.4, 2.4]), value["artery"])
+    canvas.paint(
+        canvas.tube([[-4, -12, -112], [-2, 8, -132], [0, 14, -190], [4, 18, -240]], [4.0, 3.8, 3.4, 2.4]),
+        value["artery"],
+    )
     canvas.paint(canvas.tube([[14, 20, -134], [12, 16, -190], [16, 20, -240]], [5.2, 4.8, 3.4]), value["portal"], 17)
     canvas.paint(canvas.tube([[-4, -10, -98], [0, 8, -100], [20, 16, -104]], [3.8, 3.4, 2.4]), value["artery"])
     for _ in range(46):
         start = root + [rng.uniform(-6, 14), 10, rng.uniform(-100, -10)]
         end = start + [rng.uniform(-62, 62), rng.uniform(0, 48), rng.uniform(-42, 12)]
-        canvas.paint(canvas.tube(curve([start, (start + end) / 2 + rng.normal(0, 6, 3), end], 6), 1.5), value["vein"] - 20, thin=1.3)
+        canvas.paint(
+            canvas.tube(curve([start, (start + end) / 2 + rng.normal(0, 6, 3), end], 6), 1.5),
+            value["vein"] - 20,
+            thin=1.3,
+        )

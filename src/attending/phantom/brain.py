@@ -159,7 +159,9 @@ def _head_outside(canvas: Canvas, mixture: Mixture, floor: Field) -> Shape:
         mixture.paint(canvas.ellipsoid([side * 32, 66, -28], [21, 24, 19]), "fat")
         mixture.paint(canvas.tube([[side * 31, 62, -28], [side * 14, 32, -22]], 2.6), "white matter")
         for dx, dz in ((9, 0), (-9, 0), (0, 9), (0, -9)):
-            mixture.paint(canvas.tube([[side * 31 + dx, 66, -28 + dz], [side * 18 + dx / 3, 36, -24 + dz / 3]], 1.9), "muscle")
+            mixture.paint(
+                canvas.tube([[side * 31 + dx, 66, -28 + dz], [side * 18 + dx / 3, 36, -24 + dz / 3]], 1.9), "muscle"
+            )
         mixture.paint(canvas.ellipsoid([side * 31, 77, -28], [12.2, 12.2, 12.2]), "vitreous")
         mixture.paint(canvas.ellipsoid([side * 31, 86.5, -28], [4.6, 2.2, 4.6]), "muscle")
         mixture.paint(canvas.ellipsoid([side * 32, 58, -62], [15, 19, 17]), "air")  # maxillary sinus
@@ -167,7 +169,9 @@ def _head_outside(canvas: Canvas, mixture: Mixture, floor: Field) -> Shape:
         mixture.paint(canvas.ellipsoid([side * 12, 24, -40], [9, 11, 9]), "air")  # sphenoid sinus
         mixture.paint(canvas.ellipsoid([side * 10, 92, 0], [10, 4, 9]), "air")  # frontal sinus
         for k in range(5):
-            mixture.paint(canvas.ellipsoid([side * (54 + 3 * (k % 2)), -26 - 4 * k, -42 - 4 * (k % 3)], [3.5, 3.5, 4.5]), "air")  # mastoid
+            mixture.paint(
+                canvas.ellipsoid([side * (54 + 3 * (k % 2)), -26 - 4 * k, -42 - 4 * (k % 3)], [3.5, 3.5, 4.5]), "air"
+            )  # mastoid
     mixture.paint(vault, "csf")
     return vault
 
@@ -204,7 +208,10 @@ def _cortex(canvas: Canvas, mixture: Mixture, surface: Field, rng: np.random.Gen
     reach = np.float32(19.0)
     beside = np.abs(field) * np.float32(24.0 / (2 * np.pi)) * np.float32(1.15)
     sulcus = np.sqrt(beside**2 + np.maximum(depth - reach, 0) ** 2)
-    sylvian = np.sqrt(((canvas.z - 3 + 0.45 * canvas.y) * np.float32(0.9)) ** 2 + np.maximum(np.float32(37) - np.abs(canvas.x), 0) ** 2)
+    sylvian = np.sqrt(
+        ((canvas.z - 3 + 0.45 * canvas.y) * np.float32(0.9)) ** 2
+        + np.maximum(np.float32(37) - np.abs(canvas.x), 0) ** 2
+    )
     sylvian = np.sqrt(sylvian**2 + np.maximum(np.abs(canvas.y) - 32, 0) ** 2)
     near = np.minimum(np.minimum(depth, sulcus), sylvian)
     wide = np.float32(0.3 + 0.6 * atrophy)
@@ -220,7 +227,9 @@ def _cerebellum(canvas: Canvas, mixture: Mixture) -> None:
     mixture.paint(body, "grey matter")
     x, y, z = canvas.coordinates(body.region)
     fan = np.sqrt((y + 44) ** 2 + (z + 40) ** 2 + (0.4 * x) ** 2)
-    folia = np.float32(0.25) * canvas.soft + np.abs((fan % np.float32(5.0)) - np.float32(2.5))  # lines far thinner than a voxel
+    folia = np.float32(0.25) * canvas.soft + np.abs(
+        (fan % np.float32(5.0)) - np.float32(2.5)
+    )  # lines far thinner than a voxel
     mixture.paint(Shape(body.region, np.maximum(body.distance + 0.6, folia)), "csf")
     arbor = np.minimum(body.distance + 12 + 3.5 * np.sin(fan / 2.0), 99)
     mixture.paint(Shape(body.region, arbor), "white matter")
@@ -239,7 +248,10 @@ def _inside(canvas: Canvas, mixture: Mixture, atrophy: float) -> None:
     bridge = curve([[0, 32, 0], [0, 36, 12], [0, 22, 25], [0, -8, 28], [0, -36, 22], [0, -40, 10]], 24)
     for x in np.linspace(-14, 14, 8):
         lift = np.array([x, 0, abs(x) * 0.25])
-        mixture.paint(canvas.tube(bridge + lift, np.interp(np.linspace(0, 1, 24), [0, 0.2, 0.6, 1], [5, 4, 3.4, 5.5])), "white matter")
+        mixture.paint(
+            canvas.tube(bridge + lift, np.interp(np.linspace(0, 1, 24), [0, 0.2, 0.6, 1], [5, 4, 3.4, 5.5])),
+            "white matter",
+        )
     grow = 1 + 0.45 * atrophy
     for side in (1, -1):
         mixture.paint(canvas.ellipsoid([side * 13, -14, 8], [9.5, 15, 9.5]), "deep grey matter")  # thalamus
@@ -247,7 +259,17 @@ def _inside(canvas: Canvas, mixture: Mixture, atrophy: float) -> None:
         mixture.paint(canvas.tube(caudate, np.linspace(7.0, 2.2, 16)), "deep grey matter")
         putamen = canvas.ellipsoid([side * 26, 6, 4], [6, 18, 10.5])
         mixture.paint(putamen, "deep grey matter")
-        horn = curve([[side * 9, 33, 6], [side * 8, 16, 16], [side * 11, -12, 22], [side * 20, -34, 16], [side * 27, -38, 2], [side * 32, -16, -12]], 40)
+        horn = curve(
+            [
+                [side * 9, 33, 6],
+                [side * 8, 16, 16],
+                [side * 11, -12, 22],
+                [side * 20, -34, 16],
+                [side * 27, -38, 2],
+                [side * 32, -16, -12],
+            ],
+            40,
+        )
         width = np.interp(np.linspace(0, 1, 40), [0, 0.15, 0.45, 0.62, 0.75, 1], [2.2, 4.2, 4.2, 6.4, 4.0, 1.8]) * grow
         mixture.paint(canvas.tube(horn, width), "csf")
         tail = curve([[side * 21, -36, 13], [side * 23, -50, 10], [side * 22, -62, 8]], 10)
@@ -270,7 +292,9 @@ def _vessels(canvas: Canvas, mixture: Mixture, vault: Shape) -> None:
         transverse = curve([[0, -91, 0], [side * 34, -80, -10], [side * 52, -52, -18], [side * 48, -36, -40]], 20)
         mixture.paint(canvas.tube(transverse, 3.6), "vessel")
         mixture.paint(canvas.tube([[side * 12, 14, -62], [side * 12, 16, -28]], 2.6), "vessel")
-        mixture.paint(canvas.tube(curve([[side * 9, 12, -20], [side * 26, 14, -16], [side * 42, 8, -6]], 10), 1.6), "vessel")
+        mixture.paint(
+            canvas.tube(curve([[side * 9, 12, -20], [side * 26, 14, -16], [side * 42, 8, -6]], 10), 1.6), "vessel"
+        )
     mixture.paint(canvas.tube([[0, -6, -52], [0, -5, -18]], 1.9), "vessel")
 
 
@@ -286,16 +310,24 @@ def _tumor(canvas: Canvas, mixture: Mixture, tumor: Finding, surface: Field, nea
     for scale, size in ((2.0, 0.05), (2.0, 0.05), (3.4, 0.035), (3.4, 0.035), (5.5, 0.02)):
         k = rng.normal(0, 1, 3)
         k *= scale / (radius * np.linalg.norm(k))
-        bumps += np.float32(size * radius) * np.cos(x * np.float32(k[0]) + y * np.float32(k[1]) + z * np.float32(k[2]) + np.float32(rng.uniform(0, 6.28)))
+        bumps += np.float32(size * radius) * np.cos(
+            x * np.float32(k[0]) + y * np.float32(k[1]) + z * np.float32(k[2]) + np.float32(rng.uniform(0, 6.28))
+        )
     edge = surface[region] + 0.5
     core = np.maximum(far - np.float32(radius) + bumps, edge)
-    rim = np.float32(max(3.2, 0.24 * radius)) * (1 + 0.35 * np.sin(np.arctan2(y, x) * 2 + np.float32(rng.uniform(0, 6))))
+    rim = np.float32(max(3.2, 0.24 * radius)) * (
+        1 + 0.35 * np.sin(np.arctan2(y, x) * 2 + np.float32(rng.uniform(0, 6)))
+    )
     dead = np.maximum(core + rim, -(core + 50)) if tumor.density == "necrotic" else core + np.float32(radius * 0.72)
     spread = np.float32(rng.uniform(7, 16))
     fingers = far - np.float32(radius) - spread + 2.2 * bumps + np.clip(3.6 - near[region], 0, 4) * np.float32(2.6)
     swell = np.maximum(fingers, edge + 1.5)
     main = mixture.main()[region]
-    swell = np.where(np.isin(main, [TISSUE["white matter"], TISSUE["grey matter"], TISSUE["deep grey matter"]]), swell, np.maximum(swell, np.float32(1)))
+    swell = np.where(
+        np.isin(main, [TISSUE["white matter"], TISSUE["grey matter"], TISSUE["deep grey matter"]]),
+        swell,
+        np.maximum(swell, np.float32(1)),
+    )
     for distance, tissue, label in ((swell, "edema", 2), (core, "enhancing tumor", 4), (dead, "necrosis", 1)):
         mixture.paint(Shape(region, np.asarray(distance, np.float32)), tissue)
         labels[region][distance < 0] = label

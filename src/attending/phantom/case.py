@@ -107,7 +107,9 @@ def label_names(kind: str) -> dict[int, str]:
     names = {int(k): v for k, v in table["mri" if kind == "mri" else "ct"].items()}
     if kind != "mri":
         names |= {37 - i: f"vertebrae L{i + 1}" for i in range(5)} | {49 - i: f"vertebrae T{i + 1}" for i in range(12)}
-        names |= {62 + i: f"left rib {i}" for i in range(1, 13) if 62 + i > 62} | {74 + i: f"right rib {i}" for i in range(1, 13)}
+        names |= {62 + i: f"left rib {i}" for i in range(1, 13) if 62 + i > 62} | {
+            74 + i: f"right rib {i}" for i in range(1, 13)
+        }
         names[62] = "colon"
     return dict(sorted(names.items()))
 
@@ -137,6 +139,8 @@ def generate(
         NotAvailableError: scipy is not installed.
     """
     _need_scipy()
+    from attending.phantom.lesion import place_lesions
+
     if kind not in STUDIES:
         raise InputError(f"expected one of {', '.join(STUDIES)}", field="kind", value=kind)
     if visits not in (1, 2):
@@ -145,7 +149,7 @@ def generate(
     _check_shape(kind, shape)
     wishes = None if findings is None else [f if isinstance(f, Request) else Request.parse(f) for f in findings]
     patient = draw_patient(seed)
-    drawn = draw_findings(seed, kind, wishes, visits)
+    drawn = place_lesions(draw_findings(seed, kind, wishes, visits), wishes is not None)
     taken = _days(seed, visits)
     seen: list[Visit] = []
     for index, date in enumerate(taken):
@@ -158,7 +162,12 @@ def generate(
 
 
 def stream_cases(
-    kind: str, seeds: Iterable[int], style: str | Sequence[str] = "A", *, visits: int = 1, findings: Iterable[str | Request] | None = None
+    kind: str,
+    seeds: Iterable[int],
+    style: str | Sequence[str] = "A",
+    *,
+    visits: int = 1,
+    findings: Iterable[str | Request] | None = None,
 ) -> Iterator[Case]:
     """Cases one after another, nothing written to disk; several styles take turns by seed."""
     names = [style] if isinstance(style, str) else list(style)
@@ -181,7 +190,11 @@ def _check_shape(kind: str, shape: tuple[int, int, int] | None) -> None:
         return
     low, high = (128, 1024) if kind == "cxr" else (48, 512)
     sides = shape[::2] if kind == "cxr" else shape
-    if len(shape) != 3 or not all(low <= n <= high for n in sides) or (kind == "cxr" and (shape[1] != 1 or shape[0] != shape[2])):
+    if (
+        len(shape) != 3
+        or not all(low <= n <= high for n in sides)
+        or (kind == "cxr" and (shape[1] != 1 or shape[0] != shape[2]))
+    ):
         what = f"(n, 1, n) with n from {low} to {high}" if kind == "cxr" else f"three numbers from {low} to {high}"
         raise InputError(f"expected {what}", field="shape", value=shape)
 
@@ -192,24 +205,62 @@ def _days(seed: int, visits: int) -> list[datetime.date]:
     return [last - datetime.timedelta(days=int(rng.integers(60, 380))), last][-visits:]
 
 
-def _scan_ct(patient: Patient, seed: int, style: Style, findings: tuple[Finding, ...], index: int, shape: Any, date: datetime.date) -> Visit:
+def _scan_ct(
+    patient: Patient,
+    seed: int,
+    style: Style,
+    findings: tuple[Finding, ...],
+    index: int,
+    shape: Any,
+    date: datetime.date,
+) -> Visit:
     from attending.phantom.ct import SHAPE, scan_ct
 
     scan = scan_ct(patient, seed, style, findings, index, shape or SHAPE)
     affine = scan.grid.affine
-    return Visit(date, {"ct": Volume(scan.value, affine, "CT")}, Volume(scan.label, affine), Volume(scan.instance, affine), findings, facts=dict(scan.facts))
+    return Visit(
+        date,
+        {"ct": Volume(scan.value, affine, "CT")},
+        Volume(scan.label, affine),
+        Volume(scan.instance, affine),
+        findings,
+        facts=dict(scan.facts),
+    )
 
 
-def _scan_mri(patient: Patient, seed: int, style: Style, findings: tuple[Finding, ...], index: int, shape: Any, date: datetime.date) -> Visit:
+def _scan_mri(
+    patient: Patient,
+    seed: int,
+    style: Style,
+    findings: tuple[Finding, ...],
+    index: int,
+    shape: Any,
+    date: datetime.date,
+) -> Visit:
     from attending.phantom.mri import SHAPE, scan_brain
 
     brain = scan_brain(patient, seed, style, findings, index, shape or SHAPE)
     affine = brain.grid.affine
     volumes = {name: Volume(value, affine, "MR") for name, value in brain.values.items()}
-    return Visit(date, volumes, Volume(brain.tumor, affine), Volume((brain.tumor > 0).astype(np.uint8), affine), findings, Volume(brain.tissue, affine))
+    return Visit(
+        date,
+        volumes,
+        Volume(brain.tumor, affine),
+        Volume((brain.tumor > 0).astype(np.uint8), affine),
+        findings,
+        Volume(brain.tissue, affine),
+    )
 
 
-def _scan_cxr(patient: Patient, seed: int, style: Style, findings: tuple[Finding, ...], index: int, shape: Any, date: datetime.date) -> Visit:
+def _scan_cxr(
+    patient: Patient,
+    seed: int,
+    style: Style,
+    findings: tuple[Finding, ...],
+    index: int,
+    shape: Any,
+    date: datetime.date,
+) -> Visit:
     from attending.phantom.xray import SIZE, take_radiograph
 
     film = take_radiograph(patient, seed, style, findings, index, shape[0] if shape else SIZE)
@@ -218,9 +269,20 @@ def _scan_cxr(patient: Patient, seed: int, style: Style, findings: tuple[Finding
     names = (*film.organs, *(f.id for f in findings))
     masks = [*film.organs.values(), *film.masks]
     stack: npt.NDArray[np.uint8] = np.stack(masks).astype(np.uint8)[:, :, None, :]
-    facts = {"volumes_ml": dict(zip([f.id for f in findings], film.volumes, strict=True)), "detector": film.detector._asdict()}
+    facts = {
+        "volumes_ml": dict(zip([f.id for f in findings], film.volumes, strict=True)),
+        "detector": film.detector._asdict(),
+    }
     instances = Volume(stack[len(film.organs) :] if findings else np.zeros((1, *stack.shape[1:]), np.uint8), affine)
-    return Visit(date, {"frontal": Volume(value, affine, "DX")}, Volume(stack, affine), instances, findings, channels=names, facts=facts)
+    return Visit(
+        date,
+        {"frontal": Volume(value, affine, "DX")},
+        Volume(stack, affine),
+        instances,
+        findings,
+        channels=names,
+        facts=facts,
+    )
 
 
 _SCANNERS = {"ct": _scan_ct, "mri": _scan_mri, "cxr": _scan_cxr}
@@ -233,13 +295,19 @@ def _only_visible(visit: Visit, asked: bool) -> Visit:
         InputError: One of them was asked for.
     """
     array = visit.instances.array
-    hit = [bool(array[i].any()) if array.ndim == 4 else bool((array == i + 1).any()) for i in range(len(visit.findings))]
+    hit = [
+        bool(array[i].any()) if array.ndim == 4 else bool((array == i + 1).any()) for i in range(len(visit.findings))
+    ]
     if all(hit):
         return visit
     lost = [f for f, h in zip(visit.findings, hit, strict=True) if not h]
     if asked:
         names = ", ".join(f"{f.kind} ({f.side or f.place})" for f in lost)
-        raise InputError("would be hidden by another finding or fall outside the picture; ask for another place or fewer", field="findings", value=names)
+        raise InputError(
+            "would be hidden by another finding or fall outside the picture; ask for another place or fewer",
+            field="findings",
+            value=names,
+        )
     kept = [i for i, h in enumerate(hit) if h]
     findings = tuple(visit.findings[i] for i in kept)
     if array.ndim == 4:

@@ -41,7 +41,14 @@ HORIZONTAL_FISSURE = 42.0
 def lung_tree(rng: np.random.Generator, side: int, root: Points, depth: int, radius: float) -> list[Branch]:
     """A branching vessel tree from the hilum into one lung."""
     found: list[Branch] = []
-    goals = [[0.75, -0.15, 1.0], [0.9, 0.75, 0.35], [0.85, 0.35, -0.35], [0.75, -0.35, -0.95], [0.55, -0.9, 0.0], [0.6, 0.2, -0.9]]
+    goals = [
+        [0.75, -0.15, 1.0],
+        [0.9, 0.75, 0.35],
+        [0.85, 0.35, -0.35],
+        [0.75, -0.35, -0.95],
+        [0.55, -0.9, 0.0],
+        [0.6, 0.2, -0.9],
+    ]
     queue = []
     for goal in goals:
         way = np.array(goal) * [side, 1, 1] + rng.normal(0, 0.12, 3)
@@ -71,7 +78,9 @@ def mediastinum(canvas: Canvas, heart: Heart) -> Field:
     middle = np.interp(zs, [-60, 40, 110, 200], [-12, -6, 0, -2]).astype(np.float32)
     deep = np.interp(zs, [-60, 20, 70, 140, 200], [40, 42, 46, 44, 34]).astype(np.float32)
     core = (np.sqrt(((x + 2) / wide) ** 2 + ((y - middle) / deep) ** 2) - 1) * np.minimum(wide, deep)
-    front = np.abs(x + np.float32(3)) - np.float32(5) - np.clip((y - 66) / 3, 0, 30)  # behind the sternum the lungs nearly meet
+    front = (
+        np.abs(x + np.float32(3)) - np.float32(5) - np.clip((y - 66) / 3, 0, 30)
+    )  # behind the sternum the lungs nearly meet
     front = np.maximum(front, -y + np.float32(10))
     spine = np.interp(zs, *np.array([(h, spine_y(h)) for h in np.linspace(-120, 220, 35)]).T).astype(np.float32)
     column = np.sqrt((x / 1.25) ** 2 + (y - spine) ** 2) - 20
@@ -113,7 +122,9 @@ def draw_lungs(canvas: Canvas, body: Body, heart: Heart, rng: np.random.Generato
     canvas.value += share * (tissue - canvas.value)
     lower = canvas.z < oblique_fissure(canvas.y)
     right = canvas.x > 0
-    lobes = np.where(right, np.where(lower, 32, np.where(canvas.z < HORIZONTAL_FISSURE, 31, 30)), np.where(lower, 29, 28))
+    lobes = np.where(
+        right, np.where(lower, 32, np.where(canvas.z < HORIZONTAL_FISSURE, 31, 30)), np.where(lower, 29, 28)
+    )
     lung = inside < 0
     canvas.label[lung] = lobes[lung]
     gap = np.abs(canvas.z - oblique_fissure(canvas.y)) / 1.45
@@ -179,7 +190,9 @@ def draw_heart(canvas: Canvas, body: Body, heart: Heart, value: dict[str, float]
     ]  # fmt: skip
     for side in (1, -1):
         arteries += [(curve([[side * 44, -14, 78], [side * 48, -22, 50], [side * 52, -36, 22]], 10), 5.5)]
-        veins = canvas.tube(curve([[side * 50, -18, 50], [side * 30, -20, 54], [cx + side * 14, cy - 24, cz + 24]], 10), 6.0)
+        veins = canvas.tube(
+            curve([[side * 50, -18, 50], [side * 30, -20, 54], [cx + side * 14, cy - 24, cz + 24]], 10), 6.0
+        )
         canvas.paint(veins, value["left heart"], 119)
     for path, radius in arteries:
         canvas.paint(canvas.tube(path, radius), value["right heart"])

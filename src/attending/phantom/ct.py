@@ -37,13 +37,22 @@ class Scan(NamedTuple):
 
 
 def scan_ct(
-    patient: Patient, seed: int, style: Style, findings: Sequence[Finding], visit: int, shape: tuple[int, int, int] = SHAPE
+    patient: Patient,
+    seed: int,
+    style: Style,
+    findings: Sequence[Finding],
+    visit: int,
+    shape: tuple[int, int, int] = SHAPE,
 ) -> Scan:
     """A CT of one patient at one visit."""
     settings = style.ct
     warp = torso_warp(patient, seed)
     width = (2 * (176 * warp.scale[0] + 12 * patient.fat) + 12) * settings["fov"]
-    spacing = (round(width / shape[0], 3), round(width / shape[1], 3), round(settings["length"] * warp.scale[2] / shape[2], 3))
+    spacing = (
+        round(width / shape[0], 3),
+        round(width / shape[1], 3),
+        round(settings["length"] * warp.scale[2] / shape[2], 3),
+    )
     grid = torso_grid(shape, spacing, float(214 * warp.scale[2]))
     names = list(settings["phases"])
     phase = names[int(stream(seed, "phase", style.name).choice(len(names), p=list(settings["phases"].values())))]
@@ -70,7 +79,9 @@ def _couch(canvas: Canvas, table: str) -> None:
     canvas.value += share * air * np.float32(760)
 
 
-def _acquire(value: Field, grid: Grid, settings: dict[str, float], rng: np.random.Generator, height: Field) -> npt.NDArray[np.int16]:
+def _acquire(
+    value: Field, grid: Grid, settings: dict[str, float], rng: np.random.Generator, height: Field
+) -> npt.NDArray[np.int16]:
     """Blur or sharpen by the kernel, add noise with the kernel's grain, streaks across the shoulders, and round to HU."""
     from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
@@ -81,10 +92,14 @@ def _acquire(value: Field, grid: Grid, settings: dict[str, float], rng: np.rando
             value = gaussian_filter1d(value, sigma * 0.7, axis, truncate=2.5)
             grain = gaussian_filter1d(grain, sigma + 0.35, axis, truncate=2.5)
     else:
-        value = value + np.float32(-settings["kernel"] * 0.5) * (value - gaussian_filter(value, (0.8, 0.8, 0), truncate=2.5))
+        value = value + np.float32(-settings["kernel"] * 0.5) * (
+            value - gaussian_filter(value, (0.8, 0.8, 0), truncate=2.5)
+        )
     scale = np.float32(settings["noise"]) / grain[::7, ::7, ::7].std()
     # Less light reaches the detector through shoulders and pelvis.
-    thick = 0.75 + 0.6 * np.exp(-(((height[0, 0] - 190) / 40) ** 2)) + 0.35 * np.exp(-(((height[0, 0] + 290) / 50) ** 2))
+    thick = (
+        0.75 + 0.6 * np.exp(-(((height[0, 0] - 190) / 40) ** 2)) + 0.35 * np.exp(-(((height[0, 0] + 290) / 50) ** 2))
+    )
     grain *= scale * thick.astype(np.float32)
     lines = rng.standard_normal((1, grid.shape[1], grid.shape[2]), dtype=np.float32)
     lines *= np.float32(settings["streaks"]) * np.exp(-(((height[0, 0] - 192) / 26) ** 2)).astype(np.float32)

@@ -73,6 +73,7 @@ class Finding:
         seed: Stream of its shape, so that it keeps its shape between visits.
         change: Against the earlier visit: one of `CHANGES`, or empty on a first visit.
         before: Size on the earlier visit, mm; 0 where it was not there.
+        center: Centre of a focal lesion in the canonical body, mm.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Finding:
     seed: int
     change: str = ""
     before: float = 0.0
+    center: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def label(self) -> int:
@@ -151,7 +153,9 @@ class Request:
             raise InputError(f"expected 1 to {kind.most} for {self.kind}", field="count", value=self.count)
         if self.size is not None and not kind.sizes[0] <= self.size <= kind.sizes[1]:
             low, high = kind.sizes
-            raise InputError(f"{self.kind} can be {low:g} to {high:g} mm, or it would not fit", field="size", value=self.size)
+            raise InputError(
+                f"{self.kind} can be {low:g} to {high:g} mm, or it would not fit", field="size", value=self.size
+            )
         for name, value, among in (
             ("side", self.side, kind.sides),
             ("place", self.place, kind.places),
@@ -208,8 +212,13 @@ def _random_requests(rng: np.random.Generator, study: str) -> list[Request]:
         weight = np.array([4, 3, 3, 2, 1, 0.5, 1, 0.5, 0.5, 0.5, 0.5])
     else:
         weight = np.ones(len(kinds))
-    chosen = rng.choice(len(kinds), int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15])), replace=False, p=weight / weight.sum())
-    return [Request(kinds[i], count=int(rng.integers(1, KINDS[kinds[i]].most + 1)) if rng.random() < 0.5 else 1) for i in sorted(chosen)]
+    chosen = rng.choice(
+        len(kinds), int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15])), replace=False, p=weight / weight.sum()
+    )
+    return [
+        Request(kinds[i], count=int(rng.integers(1, KINDS[kinds[i]].most + 1)) if rng.random() < 0.5 else 1)
+        for i in sorted(chosen)
+    ]
 
 
 def _draw(rng: np.random.Generator, wish: Request, number: int, used: set[tuple[str, str]], visits: int) -> Finding:
@@ -248,10 +257,16 @@ def _with_change(finding: Finding, change: str, factor: float) -> Finding:
     low, high = KINDS[finding.kind].sizes
     size = finding.size
     if change == "grown":
-        return replace(finding, change=change, before=round(max(low, size / factor), 1), size=max(size, round(low * 1.3, 1)))
+        return replace(
+            finding, change=change, before=round(max(low, size / factor), 1), size=max(size, round(low * 1.3, 1))
+        )
     if change == "smaller":
-        return replace(finding, change=change, before=round(min(high, size * factor), 1), size=min(size, round(high / 1.3, 1)))
-    return replace(finding, change=change, before=0.0 if change == "new" else size, size=0.0 if change == "gone" else size)
+        return replace(
+            finding, change=change, before=round(min(high, size * factor), 1), size=min(size, round(high / 1.3, 1))
+        )
+    return replace(
+        finding, change=change, before=0.0 if change == "new" else size, size=0.0 if change == "gone" else size
+    )
 
 
 def at_visit(findings: Sequence[Finding], visit: int, visits: int) -> tuple[Finding, ...]:

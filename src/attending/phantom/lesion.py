@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,13 @@ _BOXES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]
     "head": ((38, 10, -150), (3, 2, 4)), "body": ((-10, 26, -115), (7, 2, 2)), "tail": ((-72, -8, -100), (6, 3, 2)),
 }  # fmt: skip
 _POLES = {"upper pole": 34.0, "interpolar region": 0.0, "lower pole": -34.0}
-_ORGANS = {"liver lesion": (1,), "lung nodule": (28, 29, 30, 31, 32), "kidney lesion": (5, 14), "pancreas lesion": (4,)}
+FOCAL: dict[str, tuple[int, ...]] = {
+    "liver lesion": (1,),
+    "lung nodule": (28, 29, 30, 31, 32),
+    "kidney lesion": (5, 14),
+    "pancreas lesion": (4,),
+}
+"""Labels of the organ that a focal lesion must stay within."""
 
 
 def lesion_center(finding: Finding, attempt: int = 0) -> Points:
@@ -41,48 +48,58 @@ def lesion_center(finding: Finding, attempt: int = 0) -> Points:
         # Lateral and a little out, so that it bulges from the cortex and spares the hilum.
         out = 13.0 + min(finding.size, 40) * 0.14
         angle = rng.uniform(-0.7, 0.7)
-        return np.asarray(center + tilt @ np.array([side * out * np.cos(angle), out * np.sin(angle), along + rng.uniform(-5, 5)]))
+        return np.asarray(
+            center + tilt @ np.array([side * out * np.cos(angle), out * np.sin(angle), along + rng.uniform(-5, 5)])
+        )
     middle, half = _BOXES[finding.place]
     return np.asarray(middle) + rng.uniform(-1, 1, 3) * np.asarray(half)
 
 
-def lesion_centers(findings: Sequence[Finding]) -> dict[str, Points]:
-    """Centres of all focal lesions, clear of each other.
+def place_lesions(findings: Sequence[Finding], asked: bool) -> tuple[Finding, ...]:
+    """Give every focal lesion a centre clear of the others, the same on all visits and at any resolution.
+
+    Those that find no room are left out, unless they were asked for.
 
     Raises:
-        InputError: They do not fit beside each other.
+        InputError: A lesion that was asked for does not fit beside the others.
     """
-    centers: dict[str, Points] = {}
-    placed: list[tuple[Points, float]] = []
+    placed: list[Finding] = []
+    taken: list[tuple[Points, float]] = []
     for finding in findings:
-        if finding.kind not in _ORGANS:
+        if finding.kind not in FOCAL:
+            placed.append(finding)
             continue
         reach = max(finding.size, finding.before) / 2
         for attempt in range(60):
             center = lesion_center(finding, attempt)
-            if all(np.linalg.norm(center - other) > reach + r + 10 for other, r in placed):
+            if all(np.linalg.norm(center - other) > reach + r + 10 for other, r in taken):
+                x, y, z = (float(v) for v in center)
+                placed.append(replace(finding, center=(x, y, z)))
+                taken.append((center, reach))
                 break
         else:
-            raise InputError(f"does not fit beside the other lesions; ask for a smaller size than {2 * reach:g} mm or for fewer",
-                             field=f"{finding.kind} in {finding.place}")  # fmt: skip
-        centers[finding.id] = center
-        placed.append((center, reach))
-    return centers
+            if asked:
+                raise InputError(f"{finding.kind} does not fit beside the others; ask for less than {2 * reach:g} mm or for fewer",
+                                 field="place", value=finding.place)  # fmt: skip
+    return tuple(placed)
 
 
-def lesion_shape(canvas: Canvas, finding: Finding, center: Points) -> Shape:
+def lesion_shape(canvas: Canvas, finding: Finding) -> Shape:
     """Signed distance to a focal lesion, its size measured in world mm."""
     rng = stream(finding.seed, "shape")
     radius = finding.size / 2
     radii = radius * np.array([1.0, 1.0, 1.0]) * np.clip(rng.normal(1, 0.07, 3), 0.86, 1.0) / canvas.warp.scale
-    shape = canvas.ellipsoid(center, radii)
+    shape = canvas.ellipsoid(finding.center, radii)
     if finding.margin == "smooth" or shape.distance.size == 0:
         return shape
     waves = rng.normal(0, 1, (5, 3)) / np.linalg.norm(rng.normal(0, 1, (5, 3)), axis=1, keepdims=True)
     waves *= 3.4 / radius
     phase = rng.uniform(0, 6.28, 5)
     x, y, z = canvas.coordinates(shape.region)
-    bumps = sum(np.cos(x * np.float32(w[0]) + y * np.float32(w[1]) + z * np.float32(w[2]) + np.float32(p)) for w, p in zip(waves, phase, strict=True))
+    bumps = sum(
+        np.cos(x * np.float32(w[0]) + y * np.float32(w[1]) + z * np.float32(w[2]) + np.float32(p))
+        for w, p in zip(waves, phase, strict=True)
+    )
     return Shape(shape.region, shape.distance + np.float32(0.05 * radius) * np.asarray(bumps, np.float32))
 
 
@@ -97,10 +114,10 @@ def _contrast(finding: Finding, value: dict[str, float]) -> float:
     return table[finding.kind][finding.density]
 
 
-def draw_lesion(canvas: Canvas, finding: Finding, number: int, center: Points, value: dict[str, float], instances: Instances) -> None:
+def draw_lesion(canvas: Canvas, finding: Finding, number: int, value: dict[str, float], instances: Instances) -> None:
     """Paint a focal lesion within its organ."""
-    shape = lesion_shape(canvas, finding, center)
-    organ = np.isin(canvas.label[shape.region], [*_ORGANS[finding.kind], 25, 17])
+    shape = lesion_shape(canvas, finding)
+    organ = np.isin(canvas.label[shape.region], [*FOCAL[finding.kind], 25, 17])
     distance = shape.distance
     if finding.kind == "kidney lesion":  # an exophytic mass pushes fat aside, but no other organ
         organ = organ | (canvas.label[shape.region] == 0)
@@ -118,13 +135,19 @@ def draw_lesion(canvas: Canvas, finding: Finding, number: int, center: Points, v
         for _ in range(16):
             way = rng.normal(0, 1, 3)
             way *= finding.size * rng.uniform(0.65, 0.95) / np.linalg.norm(way)
-            spike = canvas.tube(np.stack([center, center + way]), [1.2, 0.4])
-            lung = np.isin(canvas.label[spike.region], _ORGANS["lung nodule"])
+            spike = canvas.tube(np.stack([finding.center, finding.center + way]), [1.2, 0.4])
+            lung = np.isin(canvas.label[spike.region], FOCAL["lung nodule"])
             canvas.paint(Shape(spike.region, np.where(lung, spike.distance, np.float32(2))), 0.0, thin=0.8)
 
 
 def draw_chest_findings(
-    canvas: Canvas, body: Body, lung: Field, findings: Sequence[Finding], numbers: dict[str, int], instances: Instances, erect: bool
+    canvas: Canvas,
+    body: Body,
+    lung: Field,
+    findings: Sequence[Finding],
+    numbers: dict[str, int],
+    instances: Instances,
+    erect: bool,
 ) -> None:
     """Paint the findings that fill or change lung and pleural space, before lung vessels are judged by eye."""
     for finding in findings:
@@ -140,7 +163,9 @@ def draw_chest_findings(
         elif finding.kind == "pneumothorax":
             depth = np.float32(finding.size) * (np.float32(0.35) + np.clip((z - 20) / 160, 0, 1) * 0.75)
             space = np.maximum(mine, -(wall + 2 + depth))
-            canvas.value[region] += canvas.sheet(np.where(mine < 1, wall + 2 + depth, 99), 1.8) * (40 - canvas.value[region])
+            canvas.value[region] += canvas.sheet(np.where(mine < 1, wall + 2 + depth, 99), 1.8) * (
+                40 - canvas.value[region]
+            )
             _fill(canvas, region, space, -995.0, finding, numbers, instances)
         elif finding.kind == "consolidation":
             _consolidation(canvas, finding, lung, numbers, instances)
@@ -149,7 +174,9 @@ def draw_chest_findings(
             center = np.array([side * 78.0, float(rng.uniform(-20, 20)), float(rng.uniform(14, 34))])
             tilt = np.float32(side * rng.uniform(-0.35, -0.1))
             plate = np.abs(z - center[2] - tilt * (x - center[0])) - np.float32(3.2)
-            extent = (np.sqrt(((x - center[0]) / 1.0) ** 2 + ((y - center[1]) / 0.9) ** 2) - finding.size / 2).astype(np.float32)
+            extent = (np.sqrt(((x - center[0]) / 1.0) ** 2 + ((y - center[1]) / 0.9) ** 2) - finding.size / 2).astype(
+                np.float32
+            )
             _fill(canvas, region, np.maximum(np.maximum(plate, extent), mine + 2), 20.0, finding, numbers, instances)
         elif finding.kind == "edema":
             _edema(canvas, finding, lung, numbers, instances)
@@ -160,7 +187,13 @@ def _chest_box(side: int) -> tuple[list[float], list[float]]:
 
 
 def _fill(
-    canvas: Canvas, region: tuple[slice, slice, slice], distance: Field, hu: float | Field, finding: Finding, numbers: dict[str, int], instances: Instances
+    canvas: Canvas,
+    region: tuple[slice, slice, slice],
+    distance: Field,
+    hu: float | Field,
+    finding: Finding,
+    numbers: dict[str, int],
+    instances: Instances,
 ) -> None:
     canvas.paint(Shape(region, np.asarray(distance, np.float32)), hu, finding.label)
     instances[region][distance < 0] = numbers[finding.id]
@@ -170,7 +203,11 @@ def _effusion(finding: Finding, mine: Field, place: tuple[Field, Field, Field], 
     """Fluid in the lowest part of the pleural space, with a meniscus up the wall; `size` is its depth in mm."""
     x, y, z = place
     rise = np.float32(26) * np.exp(np.clip(wall + 2, -200, 0) / np.float32(9)) * np.float32(min(1.0, finding.size / 60))
-    surface = z - (-84 + np.float32(finding.size) + rise) if erect else y - (-88 + np.float32(finding.size * 0.62) + rise * 0.6)
+    surface = (
+        z - (-84 + np.float32(finding.size) + rise)
+        if erect
+        else y - (-88 + np.float32(finding.size * 0.62) + rise * 0.6)
+    )
     return np.maximum(mine, surface)
 
 
@@ -186,15 +223,28 @@ def _blob(canvas: Canvas, finding: Finding, center: Points, radii: npt.ArrayLike
     return Shape(shape.region, shape.distance + np.float32(0.045 * finding.size) * bumps)
 
 
-def _consolidation(canvas: Canvas, finding: Finding, lung: Field, numbers: dict[str, int], instances: Instances) -> None:
+def _consolidation(
+    canvas: Canvas, finding: Finding, lung: Field, numbers: dict[str, int], instances: Instances
+) -> None:
     center, _ = _BOXES[finding.place]
     radius = finding.size / 2
-    shape = _blob(canvas, finding, np.asarray(center) + stream(finding.seed, "center").uniform(-8, 8, 3), [radius, radius * 0.95, radius * 0.85])
+    shape = _blob(
+        canvas,
+        finding,
+        np.asarray(center) + stream(finding.seed, "center").uniform(-8, 8, 3),
+        [radius, radius * 0.95, radius * 0.85],
+    )
     distance = np.maximum(shape.distance, lung[shape.region] + 0.5)
     grain = stream(finding.seed, "grain")
     x, y, z = canvas.coordinates(shape.region)
-    mottle = np.sin(x * 0.31 + grain.uniform(0, 6)) + np.sin(y * 0.27 + grain.uniform(0, 6)) + np.sin(z * 0.29 + grain.uniform(0, 6))
-    hu = np.asarray((25 if finding.density == "dense" else -180) + (30 if finding.density == "dense" else 130) * mottle, np.float32)
+    mottle = (
+        np.sin(x * 0.31 + grain.uniform(0, 6))
+        + np.sin(y * 0.27 + grain.uniform(0, 6))
+        + np.sin(z * 0.29 + grain.uniform(0, 6))
+    )
+    hu = np.asarray(
+        (25 if finding.density == "dense" else -180) + (30 if finding.density == "dense" else 130) * mottle, np.float32
+    )
     ramp = canvas.coverage(distance / np.float32(3.5))  # the edge fades into lung
     part = canvas.value[shape.region]
     part += ramp * np.clip(hu - part, 0, None)
@@ -219,11 +269,21 @@ def _edema(canvas: Canvas, finding: Finding, lung: Field, numbers: dict[str, int
         far = np.sqrt((x - side * 46) ** 2 + ((y + 14) / 1.1) ** 2 + ((z - 48) / 1.25) ** 2)
         mine = lung[region]
         share = canvas.coverage(mine)
-        haze = np.float32(430 if severe else 270) * np.exp(-((far / reach) ** 2)) * (1 + np.float32(0.35) * np.sin(x / 5 + 2 * np.sin(z / 7)) * np.sin(y / 6))
+        haze = (
+            np.float32(430 if severe else 270)
+            * np.exp(-((far / reach) ** 2))
+            * (1 + np.float32(0.35) * np.sin(x / 5 + 2 * np.sin(z / 7)) * np.sin(y / 6))
+        )
         part = canvas.value[region]
         air = np.clip((-part - 300) / 400, 0, 1)
         part += share * air * haze
-        septa = canvas.sheet(np.abs((z + 0.15 * x) % np.float32(11) - np.float32(5.5)), 0.9) * (mine < -1) * (mine > -20) * (z < 60) * (z > -40)
+        septa = (
+            canvas.sheet(np.abs((z + 0.15 * x) % np.float32(11) - np.float32(5.5)), 0.9)
+            * (mine < -1)
+            * (mine > -20)
+            * (z < 60)
+            * (z > -40)
+        )
         part += septa * air * np.float32(260)
         mask = (far < reach) & (mine < 0) & (instances[region] == 0)
         instances[region][mask] = numbers[finding.id]

@@ -44,7 +44,12 @@ class Brain(NamedTuple):
 
 
 def scan_brain(
-    patient: Patient, seed: int, style: Style, findings: Sequence[Finding], visit: int, shape: tuple[int, int, int] = SHAPE
+    patient: Patient,
+    seed: int,
+    style: Style,
+    findings: Sequence[Finding],
+    visit: int,
+    shape: tuple[int, int, int] = SHAPE,
 ) -> Brain:
     """Four sequences of one patient at one visit."""
     from scipy.ndimage import gaussian_filter1d
@@ -71,7 +76,9 @@ def scan_brain(
     return Brain(values, head.tumor, head.mixture.main(), canvas.grid)
 
 
-def _acquire(signal: Field, canvas: Canvas, settings: dict[str, float], rng: np.random.Generator) -> npt.NDArray[np.int16]:
+def _acquire(
+    signal: Field, canvas: Canvas, settings: dict[str, float], rng: np.random.Generator
+) -> npt.NDArray[np.int16]:
     """Coil bias, ghosts along the phase direction, Rician noise, and the scanner's own units."""
     bias = rough(rng, canvas.grid, 130)
     signal = signal * np.exp(np.float32(settings["bias"]) * bias.clip(-1.5, 1.5))

@@ -18,7 +18,11 @@ TYPES = ("open", "presence", "describe", "count", "diameter", "volume", "organ v
          "absent", "unanswerable")  # fmt: skip
 _MODALITY = {"ct": "This is a CT image.", "mri": "This is a brain MRI scan.", "cxr": "This is a chest X-ray."}
 _BODY = {"ct": "The chest and abdomen.", "mri": "The head.", "cxr": "The chest."}
-_OUTSIDE = {"ct": ("skull", "brain", "knee", "left wrist"), "mri": ("liver", "lungs", "knee", "kidneys"), "cxr": ("brain", "knee", "pancreas", "left wrist")}
+_OUTSIDE = {
+    "ct": ("skull", "brain", "knee", "left wrist"),
+    "mri": ("liver", "lungs", "knee", "kidneys"),
+    "cxr": ("brain", "knee", "pancreas", "left wrist"),
+}
 _CHANGE_WORDS = {"new": "new", "grown": "larger", "stable": "stable", "smaller": "smaller"}
 _ORGANS = ("liver", "spleen", "right kidney", "left kidney", "pancreas", "heart")
 
@@ -32,7 +36,16 @@ class _Asker:
         self.found: list[dict[str, Any]] = []
 
     def add(
-        self, type_: str, bank: str, reply: str, value: Any, rests_on: list[str], about: str = "", unit: str = "", choices: list[str] | None = None, **fields: object
+        self,
+        type_: str,
+        bank: str,
+        reply: str,
+        value: Any,
+        rests_on: list[str],
+        about: str = "",
+        unit: str = "",
+        choices: list[str] | None = None,
+        **fields: object,
     ) -> None:
         """One question; `value` is what a parser should get from a right answer."""
         split = self.case.split
@@ -50,7 +63,9 @@ class _Asker:
         })  # fmt: skip
 
 
-def ask(case: Case, visit: dict[str, Any], changes: list[dict[str, Any]], report: dict[str, Any]) -> list[dict[str, Any]]:
+def ask(
+    case: Case, visit: dict[str, Any], changes: list[dict[str, Any]], report: dict[str, Any]
+) -> list[dict[str, Any]]:
     """All questions of a case, in a fixed order of types.
 
     Each is `{"id", "type", "question", "answer", "value", "unit", "choices", "about", "rests_on", "wording", "reserved"}`: `answer` is
@@ -64,7 +79,9 @@ def ask(case: Case, visit: dict[str, Any], changes: list[dict[str, Any]], report
     present = [k for k in kinds if by_kind[k]]
     absent = [str(k) for k in asker.rng.permutation([k for k in kinds if not by_kind[k]])[: max(1, len(present))]]
     impression = " ".join(s["text"] for s in report["impression"])
-    asker.add("open", "open", "plain", [r["kind"] for r in records], [r["id"] for r in records] or ["study"], text=impression)
+    asker.add(
+        "open", "open", "plain", [r["kind"] for r in records], [r["id"] for r in records] or ["study"], text=impression
+    )
     for kind in present:
         _about_present(asker, kind, by_kind[kind])
     for kind in absent:
@@ -95,7 +112,18 @@ def _about_present(asker: _Asker, kind: str, records: list[dict[str, Any]]) -> N
     asker.add("presence", "presence", "presence_yes", "yes", ids, kind, a=a, description=first, **fields)
     if kind not in ("edema", "cardiomegaly"):
         noun = fields["one"] if len(records) == 1 else fields["many"]
-        asker.add("count", "count", "count", len(records), ids, kind, are="is" if len(records) == 1 else "are", count=len(records), noun=noun, **fields)
+        asker.add(
+            "count",
+            "count",
+            "count",
+            len(records),
+            ids,
+            kind,
+            are="is" if len(records) == 1 else "are",
+            count=len(records),
+            noun=noun,
+            **fields,
+        )
     if len(records) > 1:  # "the lesion" would be ambiguous
         return
     record = records[0]
@@ -115,7 +143,9 @@ def _about_absent(asker: _Asker, kind: str) -> None:
     asker.add("presence", "presence", "presence_no", "no", [f"no {kind}"], kind, **fields)
     asker.add("absent", "describe", "absent", None, [f"no {kind}"], kind, **fields)
     if kind not in ("edema", "cardiomegaly"):
-        asker.add("count", "count", "count", 0, [f"no {kind}"], kind, are="are", count="no", noun=fields["many"], **fields)
+        asker.add(
+            "count", "count", "count", 0, [f"no {kind}"], kind, are="are", count="no", noun=fields["many"], **fields
+        )
 
 
 def _choice(asker: _Asker, present: list[str], absent: list[str], kinds: list[str]) -> None:
@@ -126,7 +156,10 @@ def _choice(asker: _Asker, present: list[str], absent: list[str], kinds: list[st
     right = str(rng.choice(present)) if present else "none of these"
     options = [str(o) for o in rng.permutation([*picked, right] if present else picked)] + ["none of these"]
     if asker.case.kind == "mri":  # one kind of finding: choose among places instead
-        options, right = ["brain tumor", "pleural effusion", "rib fracture", "none of these"], present[0] if present else "none of these"
+        options, right = (
+            ["brain tumor", "pleural effusion", "rib fracture", "none of these"],
+            present[0] if present else "none of these",
+        )
     letter = "ABCDE"[options.index(right)]
     named = [wording()["kind"].get(o, {"one": o})["one"] for o in options]
     asker.add("choice", "choice", "choice", letter, [right], right, choices=named, letter=letter)
@@ -146,9 +179,23 @@ def _compare(asker: _Asker, change: dict[str, Any], alone: bool) -> None:
     if change["change"] == "gone":
         asker.add("compare", "compare", "gone", "gone", [change["id"], "prior"], change["kind"], **fields)
         return
-    sizes = f" ({amount(change['before'])} before, {amount(change['now'])} now)" if change["before"] is not None else f" ({amount(change['now'])})"
+    sizes = (
+        f" ({amount(change['before'])} before, {amount(change['now'])} now)"
+        if change["before"] is not None
+        else f" ({amount(change['now'])})"
+    )
     word = _CHANGE_WORDS[change["change"]]
-    asker.add("compare", "compare", "compare", word, [change["id"], "prior"], change["kind"], change=word, sizes=sizes, **fields)
+    asker.add(
+        "compare",
+        "compare",
+        "compare",
+        word,
+        [change["id"], "prior"],
+        change["kind"],
+        change=word,
+        sizes=sizes,
+        **fields,
+    )
 
 
 def counts(questions: list[dict[str, Any]]) -> dict[str, int]:

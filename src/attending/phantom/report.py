@@ -36,10 +36,15 @@ def describe(record: dict[str, Any]) -> str:
     """A finding as a noun phrase: `23 mm smooth hypodense liver lesion (segment V)`."""
     one = wording()["kind"][record["kind"]]["one"]
     size = size_of(record)
-    words = [f"{size:.0f} mm" if size is not None else "", record["margin"] if size is not None and record["kind"] != "brain tumor" else ""]
+    words = [
+        f"{size:.0f} mm" if size is not None else "",
+        record["margin"] if size is not None and record["kind"] != "brain tumor" else "",
+    ]
     if record["kind"] not in ("cardiomegaly", "atelectasis", "fracture"):
         words.append(record["density"])
-    return " ".join(filter(None, [*words, one, f"in the {place_words(record)}" if record["kind"] != "cardiomegaly" else ""]))
+    return " ".join(
+        filter(None, [*words, one, f"in the {place_words(record)}" if record["kind"] != "cardiomegaly" else ""])
+    )
 
 
 def write_report(case: Case, visit: dict[str, Any], changes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -66,7 +71,9 @@ def write_report(case: Case, visit: dict[str, Any], changes: list[dict[str, Any]
     prior = case.visits[0].date.isoformat() if len(case.visits) == 2 else ""
     return {
         "technique": [_sentence(technique, ["study"])],
-        "comparison": [_sentence(f"Compared with {prior}." if prior else "No prior study.", ["prior"] if prior else ["study"])],
+        "comparison": [
+            _sentence(f"Compared with {prior}." if prior else "No prior study.", ["prior"] if prior else ["study"])
+        ],
         "findings": findings,
         "impression": _impression(rng, case, visit),
     }
@@ -79,10 +86,22 @@ def _sentence(text: str, rests_on: list[str], negative: bool = False, certainty:
 def _tell(rng: np.random.Generator, case: Case, record: dict[str, Any]) -> str:
     size = size_of(record)
     fields = {k: record[k] for k in ("place", "side", "density", "margin")}
-    text = say(rng, "report", record["kind"], case.split, size=f"{size:.0f}" if size is not None else "", Density=record["density"].capitalize(), **fields).text
+    text = say(
+        rng,
+        "report",
+        record["kind"],
+        case.split,
+        size=f"{size:.0f}" if size is not None else "",
+        Density=record["density"].capitalize(),
+        **fields,
+    ).text
     for vowel in "aeiou":
         text = text.replace(f" a {vowel}", f" an {vowel}")
-    return text.replace("There is a 8", "There is an 8").replace("There is a 11 ", "There is an 11 ").replace("There is a 18 ", "There is an 18 ")
+    return (
+        text.replace("There is a 8", "There is an 8")
+        .replace("There is a 11 ", "There is an 11 ")
+        .replace("There is a 18 ", "There is an 18 ")
+    )
 
 
 def tell_change(rng: np.random.Generator, case: Case, change: dict[str, Any]) -> str:
@@ -110,6 +129,14 @@ def _impression(rng: np.random.Generator, case: Case, visit: dict[str, Any]) -> 
         if record["kind"] != "edema":
             summary = f"{article(summary)} {summary}"
         certainty, meaning = wording()["meaning"].get(record["kind"], {}).get(record["density"], ("definite", ""))
-        text = say(rng, "impression", certainty, case.split, summary=summary, Summary=summary[0].upper() + summary[1:], meaning=meaning).text
+        text = say(
+            rng,
+            "impression",
+            certainty,
+            case.split,
+            summary=summary,
+            Summary=summary[0].upper() + summary[1:],
+            meaning=meaning,
+        ).text
         told.append(_sentence(text, [record["id"]], certainty=certainty))
     return told

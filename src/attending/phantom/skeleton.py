@@ -24,7 +24,11 @@ class Vertebra(NamedTuple):
 
 def spine_y(z: float) -> float:
     """Front-back position of the centre of the vertebral bodies: kyphosis above, lordosis below."""
-    return float(np.interp(z, [-340, -290, -248, -170, -80, 0, 80, 150, 200, 240], [-78, -66, -46, -34, -46, -60, -66, -56, -38, -26]))
+    return float(
+        np.interp(
+            z, [-340, -290, -248, -170, -80, 0, 80, 150, 200, 240], [-78, -66, -46, -34, -46, -60, -66, -56, -38, -26]
+        )
+    )
 
 
 def vertebrae() -> list[Vertebra]:
@@ -71,7 +75,11 @@ def cartilage_path(number: int, side: int) -> Points | None:
 
 
 def draw_skeleton(
-    canvas: Canvas, patient: Patient, value: dict[str, float], broken: dict[tuple[int, int], list[Points]], thin: bool = True
+    canvas: Canvas,
+    patient: Patient,
+    value: dict[str, float],
+    broken: dict[tuple[int, int], list[Points]],
+    thin: bool = True,
 ) -> None:
     """Paint every bone and the muscles along the spine.
 
@@ -154,11 +162,16 @@ def _back_muscles(canvas: Canvas, value: dict[str, float]) -> None:
     for side, erector, psoas in ((1, 105, 107), (-1, 104, 106)):
         heights = range(-330, 231, 40)
         radius = [19 if z < -40 else 13 for z in heights]
-        columns = [canvas.tube([[side * x, spine_y(z) - y, z] for z in heights], radius) for x, y in ((19, 37), (41, 40))]
+        columns = [
+            canvas.tube([[side * x, spine_y(z) - y, z] for z in heights], radius) for x, y in ((19, 37), (41, 40))
+        ]
         column = smooth_union(columns, canvas, 12)
         canvas.paint(Shape(column.region, column.distance - np.float32(1.2)), value["fat"])
         canvas.paint(column, value["muscle"] + 3, erector)
-        run = curve([[side * 24, spine_y(-95) - 3, -95], [side * 38, -38, -170], [side * 52, -30, -235], [side * 70, 0, -320]], 24)
+        run = curve(
+            [[side * 24, spine_y(-95) - 3, -95], [side * 38, -38, -170], [side * 52, -30, -235], [side * 70, 0, -320]],
+            24,
+        )
         canvas.paint(canvas.tube(run, np.interp(run[:, 2], [-320, -220, -95], [20, 20, 7])), value["muscle"] + 3, psoas)
         quadratus = canvas.tube([[side * 58, -58, -95], [side * 68, -62, -215]], [8, 13])
         canvas.paint(quadratus, value["muscle"])
@@ -168,7 +181,10 @@ def _sacrum_and_hips(canvas: Canvas, hardness: float) -> None:
     for z in np.arange(-252.0, -345.0, -9.0):
         wide = float(np.interp(z, [-345, -300, -252], [18, 40, 52]))
         y = spine_y(z)
-        shape = canvas.tube([[-wide, y - 14, z], [-wide / 2, y, z], [0, y + 4, z], [wide / 2, y, z], [wide, y - 14, z]], [9, 11, 12, 11, 9])
+        shape = canvas.tube(
+            [[-wide, y - 14, z], [-wide / 2, y, z], [0, y + 4, z], [wide / 2, y, z], [wide, y - 14, z]],
+            [9, 11, 12, 11, 9],
+        )
         _bone(canvas, shape, hardness * 0.85, 97, 2.5)
     for side, label in ((1, 96), (-1, 95)):
         for z in np.arange(-212.0, -345.0, -6.0):
@@ -177,7 +193,9 @@ def _sacrum_and_hips(canvas: Canvas, hardness: float) -> None:
             rear = [side * (54 if z < -240 else 66 + 0.9 * (z + 240)), spine_y(z) - 22 + 8 * low, z]
             if z > -225:
                 rear = [side * 92, -45 + (z + 225) * 1.5, z]
-            wing = curve([rear, [side * (lateral * 0.82), (rear[1] + front) / 2 - 14, z], [side * lateral, front, z]], 12)
+            wing = curve(
+                [rear, [side * (lateral * 0.82), (rear[1] + front) / 2 - 14, z], [side * lateral, front, z]], 12
+            )
             shape = canvas.tube(wing, np.interp(np.linspace(0, 1, 12), [0, 0.5, 1], [7, 3.8, 6]))
             _bone(canvas, shape, hardness, label, 2.2)
         _bone(canvas, canvas.ellipsoid([side * 98, 5, -335], [26, 26, 26]), hardness, 94 if side > 0 else 93)

@@ -21,7 +21,7 @@ from attending.phantom.chest import (
     lung_tree,
 )
 from attending.phantom.finding import Finding
-from attending.phantom.lesion import broken_rib, draw_chest_findings, draw_lesion, lesion_centers
+from attending.phantom.lesion import FOCAL, broken_rib, draw_chest_findings, draw_lesion
 from attending.phantom.patient import Patient
 from attending.phantom.random import stream
 from attending.phantom.skeleton import draw_skeleton
@@ -69,11 +69,10 @@ def draw_patient_torso(
     draw_skeleton(canvas, patient, value, {(n, s): pieces for n, s, pieces, _ in broken}, thin=not radiograph)
     for finding, (_, _, pieces, gap) in zip([f for f in findings if f.kind == "fracture"], broken, strict=True):
         _mark_fracture(canvas, finding, pieces, gap, numbers[finding.id], instances)
-    for id_, center in lesion_centers(findings).items():
-        finding = findings[numbers[id_] - 1]
-        draw_lesion(canvas, finding, numbers[id_], center, value, instances)
     for finding in findings:
-        if finding.kind == "cardiomegaly":
+        if finding.kind in FOCAL:
+            draw_lesion(canvas, finding, numbers[finding.id], value, instances)
+        elif finding.kind == "cardiomegaly":
             instances[(canvas.label == finding.label) & (instances == 0)] = numbers[finding.id]
     return instances
 
@@ -119,7 +118,9 @@ def torso_warp(patient: Patient, seed: int) -> Warp:
     return Warp.draw(stream(seed, "warp"), patient.scale, 5.0)
 
 
-def torso_grid(shape: tuple[int, int, int], spacing: tuple[float, float, float], top: float, depth: float = -8.0) -> Grid:
+def torso_grid(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], top: float, depth: float = -8.0
+) -> Grid:
     """A grid centred on the body whose last slice lies at `top` (RAS mm)."""
     half = [(n - 1) * s / 2 for n, s in zip(shape, spacing, strict=True)]
     return Grid(shape, spacing, (-half[0], depth - half[1], top - 2 * half[2]))

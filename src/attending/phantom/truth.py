@@ -75,7 +75,13 @@ def _visit(case: Case, visit: Visit) -> dict[str, Any]:
     organs = _shadows(visit) if case.kind == "cxr" else _organs(case, visit)
     if case.kind == "cxr":
         facts["cardiothoracic_ratio"] = _ratio(visit)
-    return {"date": visit.date.isoformat(), "images": sorted(visit.volumes), "organs": organs, "findings": findings, "facts": facts}
+    return {
+        "date": visit.date.isoformat(),
+        "images": sorted(visit.volumes),
+        "organs": organs,
+        "findings": findings,
+        "facts": facts,
+    }
 
 
 def _finding(case: Case, visit: Visit, index: int, finding: Finding) -> dict[str, Any]:
@@ -124,9 +130,18 @@ def _organs(case: Case, visit: Visit) -> list[dict[str, Any]]:
     found = []
     for label in np.flatnonzero(counts[1:]) + 1:
         name = names[int(label)]
-        organ: dict[str, Any] = {"label": int(label), "name": name, "voxels": int(counts[label]), "volume_ml": round(float(counts[label] * voxel), 3)}
+        organ: dict[str, Any] = {
+            "label": int(label),
+            "name": name,
+            "voxels": int(counts[label]),
+            "volume_ml": round(float(counts[label] * voxel), 3),
+        }
         if case.kind == "ct" and label in _ORGANS:
-            organ |= {k: v for k, v in measure(visit.labels.array == label, visit.labels.affine, diameter=False).items() if k in ("centroid_ras_mm", "box_voxels")}
+            organ |= {
+                k: v
+                for k, v in measure(visit.labels.array == label, visit.labels.affine, diameter=False).items()
+                if k in ("centroid_ras_mm", "box_voxels")
+            }
         found.append(organ)
     return found
 
@@ -137,7 +152,14 @@ def _shadows(visit: Visit) -> list[dict[str, Any]]:
     found = []
     for channel, name in enumerate(visit.channels[: len(visit.channels) - len(visit.findings)]):
         mask = visit.labels.array[channel] > 0
-        found.append({"channel": channel, "name": name, "area_cm2": round(float(mask.sum()) * pixel * pixel / 100, 2), "extent_mm": measure(mask, affine, diameter=False)["extent_mm"][::2]})
+        found.append(
+            {
+                "channel": channel,
+                "name": name,
+                "area_cm2": round(float(mask.sum()) * pixel * pixel / 100, 2),
+                "extent_mm": measure(mask, affine, diameter=False)["extent_mm"][::2],
+            }
+        )
     return found
 
 
@@ -158,7 +180,15 @@ def _changes(case: Case, visits: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return []
     before, now = ({f["id"]: f for f in v["findings"]} for v in visits)
     return [
-        {"id": f.id, "kind": f.kind, "place": f.place, "side": f.side, "change": f.change, "before": before.get(f.id), "now": now.get(f.id)}
+        {
+            "id": f.id,
+            "kind": f.kind,
+            "place": f.place,
+            "side": f.side,
+            "change": f.change,
+            "before": before.get(f.id),
+            "now": now.get(f.id),
+        }
         for f in case.findings
     ]
 
@@ -169,7 +199,9 @@ def _scene(visit: dict[str, Any]) -> dict[str, Any]:
     edges: list[tuple[str, str, str]] = []
     findings = visit["findings"]
     for f in findings:
-        nodes.append({"id": f["id"], "type": "finding", "kind": f["kind"], "density": f["density"], "margin": f["margin"]})
+        nodes.append(
+            {"id": f["id"], "type": "finding", "kind": f["kind"], "density": f["density"], "margin": f["margin"]}
+        )
         edges.append((f["id"], "located in", " ".join(filter(None, (f["side"], f["place"])))))
         if f["side"]:
             edges.append((f["id"], "on side", f["side"]))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from attending.phantom.canvas import Canvas, Field, Grid, Points, Warp
+from attending.phantom.canvas import Canvas, Field, Grid, Points, Warp, interpolate
 from attending.phantom.finding import Finding
 from attending.phantom.lesion import broken_rib
 from attending.phantom.patient import Patient
@@ -75,7 +75,9 @@ class Radiograph(NamedTuple):
     detector: Detector
 
 
-def take_radiograph(patient: Patient, seed: int, style: Style, findings: Sequence[Finding], visit: int, size: int = SIZE) -> Radiograph:
+def take_radiograph(
+    patient: Patient, seed: int, style: Style, findings: Sequence[Finding], visit: int, size: int = SIZE
+) -> Radiograph:
     """A frontal chest radiograph of one patient at one visit."""
     warp = torso_warp(patient, seed)
     sx, sy, sz = warp.scale
@@ -90,7 +92,11 @@ def take_radiograph(patient: Patient, seed: int, style: Style, findings: Sequenc
     path += _thin_structures(patient, seed, warp, detector, findings)
     value = _develop(path, style, stream(seed, "film", style.name, visit), detector)
     masks = [_shadow(instance == i + 1, grid, detector) for i in range(len(findings))]
-    lungs = [(canvas.label >= 28) & (canvas.label <= 32) | (canvas.label >= 141) & (canvas.label <= 145) | (canvas.label == 23)]
+    lungs = [
+        (canvas.label >= 28) & (canvas.label <= 32)
+        | (canvas.label >= 141) & (canvas.label <= 145)
+        | (canvas.label == 23)
+    ]
     right = (canvas.x > 0) & lungs[0]
     organs = {
         "right lung": _shadow(right, grid, detector),
@@ -106,25 +112,14 @@ def _detector(patient: Patient, warp: Warp, style: Style, rng: np.random.Generat
     field = max(380 * sx, 372 * sz) * float(rng.uniform(0.95, 1.02))
     center = (float(rng.normal(0, 4)), float((46 + rng.normal(0, 5)) * sz))
     plane = 115 * sy + 25 * patient.fat
-    return Detector(size, round(field / size, 4), (round(center[0], 2), round(center[1], 2)), round(plane, 2), style.cxr["distance"])
+    return Detector(
+        size, round(field / size, 4), (round(center[0], 2), round(center[1], 2)), round(plane, 2), style.cxr["distance"]
+    )
 
 
 def _attenuation(value: Field) -> Field:
     """HU to attenuation per mm; bone takes more than its density says, as it does at these energies."""
     return np.float32(_WATER) * (1 + value / 1000 + np.clip(value - 120, 0, None) * np.float32(0.0006))
-
-
-def _weights(axis: Field, origin: float, count: int, scale: float) -> Field:
-    """`[pixels, voxels]` matrix that reads a row of voxels, magnified by `scale`, at the pixels; zero outside."""
-    place = (axis / np.float32(scale) - np.float32(origin)) / np.float32(_VOXEL)
-    first = np.floor(place).astype(int)
-    share = place - first
-    share = share * share * (3 - 2 * share)
-    matrix = np.zeros((len(axis), count + 2), np.float32)
-    rows = np.arange(len(axis))
-    matrix[rows, np.clip(first + 1, 0, count + 1)] = 1 - share
-    matrix[rows, np.clip(first + 2, 0, count + 1)] += share
-    return matrix[:, 1:-1]
 
 
 def _integrate(density: npt.NDArray[Any], grid: Grid, detector: Detector) -> Field:
@@ -134,9 +129,11 @@ def _integrate(density: npt.NDArray[Any], grid: Grid, detector: Detector) -> Fie
     hit = np.flatnonzero(density.any(axis=(0, 2)))
     for j in hit:
         scale = float(detector.magnify(depth[j]))
-        across = _weights(detector.axis(0), (grid.origin[0] - detector.center[0]) , grid.shape[0], scale)
-        along = _weights(detector.axis(1), (grid.origin[2] - detector.center[1]), grid.shape[2], scale)
-        total += across @ (density[:, j, :].astype(np.float32) @ along.T)
+        slab = density[:, j, :].astype(np.float32)
+        for axis, world in ((0, 0), (1, 2)):
+            place = (detector.axis(axis) / scale - grid.origin[world] + detector.center[axis]) / grid.spacing[world]
+            slab = interpolate(slab, axis, place)
+        total += slab
     return total * np.float32(grid.spacing[1])
 
 
@@ -161,7 +158,11 @@ def _thin_structures(patient: Patient, seed: int, warp: Warp, detector: Detector
     dead = [f for f in findings if f.kind == "pneumothorax"]
     for branch in lung_vessels(seed):
         if not _hidden(branch.end, dead):
-            clouds.append(_tube_cloud(warp, np.stack([branch.start, branch.end]), branch.radii[1], 1.0, 880.0, 880.0, branch.radii[1]))
+            clouds.append(
+                _tube_cloud(
+                    warp, np.stack([branch.start, branch.end]), branch.radii[1], 1.0, 880.0, 880.0, branch.radii[1]
+                )
+            )
     return _splat(np.concatenate([c[0] for c in clouds]), np.concatenate([c[1] for c in clouds]), detector)
 
 
@@ -205,11 +206,16 @@ def _tube_cloud(
     step = length / count
     points, mass = [], []
     outer, inner = np.pi * radius**2 * tall, np.pi * max(radius - thick, 0) ** 2 * tall
-    for reach, area, hu, turns in ((radius - thick * 0.4, outer - inner, shell, 20 if radius > 2.5 else 6), (radius * 0.4, inner, core, 8)):
+    for reach, area, hu, turns in (
+        (radius - thick * 0.4, outer - inner, shell, 20 if radius > 2.5 else 6),
+        (radius * 0.4, inner, core, 8),
+    ):
         if area <= 0:
             continue
         ring = _ring(turns) * reach
-        points.append((world[:, None] + ring[None, :, :1] * out[:, None] + ring[None, :, 1:] * tall * up[:, None]).reshape(-1, 3))
+        points.append(
+            (world[:, None] + ring[None, :, :1] * out[:, None] + ring[None, :, 1:] * tall * up[:, None]).reshape(-1, 3)
+        )
         mass.append(np.full(count * turns, hu * area * step / turns))
     return np.concatenate(points), np.concatenate(mass)
 
@@ -241,13 +247,17 @@ def _develop(path: Field, style: Style, rng: np.random.Generator, detector: Dete
     hard = path / (1 + np.float32(0.035) * path)  # the beam hardens, so thick parts stop less than their length says
     light = np.exp(-hard)
     light = light + np.float32(0.10) * gaussian_filter(light, 0.06 * detector.size, truncate=2.0) + np.float32(0.004)
-    light *= 1 + np.float32(look["noise"]) * rng.standard_normal(path.shape, dtype=np.float32) / np.sqrt(np.clip(light, 0.02, 1) * 3)
+    light *= 1 + np.float32(look["noise"]) * rng.standard_normal(path.shape, dtype=np.float32) / np.sqrt(
+        np.clip(light, 0.02, 1) * 3
+    )
     density = -np.log(np.clip(light, 1e-4, None))
     low, high = np.percentile(density[density > 0.35], [2, 98.5]) if (density > 0.35).any() else (0.0, 1.0)
     value = (density - low) / (high - low)
     if look["sharpen"]:
         value = value + np.float32(0.35 * look["sharpen"]) * (value - gaussian_filter(value, 0.004 * detector.size))
-        value = value + np.float32(0.22 * look["sharpen"]) * (value - gaussian_filter(value, 0.05 * detector.size, truncate=2.0))
+        value = value + np.float32(0.22 * look["sharpen"]) * (
+            value - gaussian_filter(value, 0.05 * detector.size, truncate=2.0)
+        )
     if look["look"] == "film":  # characteristic curve: toe, straight part, shoulder
         value = 1 / (1 + np.exp(-5.2 * (value - 0.5)))
     else:
