@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AutoModel, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.generation import LogitsProcessor, LogitsProcessorList
-from transformers.generation.logits_process import MinNewTokensLengthLogitsProcessor
+from transformers.generation.logits_process import MinLengthLogitsProcessor, MinNewTokensLengthLogitsProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
 
 from attending.model.config import VilaM3Config
@@ -269,9 +269,10 @@ class VilaM3ForConditionalGeneration(VilaM3PreTrainedModel, GenerationMixin):
         and processors that look ids up in the vocabulary (repetition penalty) must not see the placeholder.
         """
         processors: LogitsProcessorList = super()._get_logits_processor(*args, **kwargs)
+        held_back = (MinNewTokensLengthLogitsProcessor, MinLengthLogitsProcessor)  # Transformers adds both
         own = self.config.text_config.eos_token_id
         for processor in processors:
-            if isinstance(processor, MinNewTokensLengthLogitsProcessor) and own is not None:
+            if isinstance(processor, held_back) and own is not None:
                 ids = own if isinstance(own, list) else [own]
                 processor.eos_token_id = torch.tensor(ids, device=processor.eos_token_id.device)
         assert self.config.image_token_id is not None
