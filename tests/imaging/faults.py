@@ -67,6 +67,8 @@ def small(**changes: object) -> Dataset:
         "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
         "PixelSpacing": [1, 1],
         "SliceThickness": 1,
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
     }
     return dataset(np.arange(64, dtype=np.uint16).reshape(8, 8), **{**geometry, **changes})
 
@@ -234,7 +236,7 @@ def too_few_fragments(folder: Path) -> Path:
 
 def _value(keyword: str, text: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        ds = small(RescaleSlope=1, RescaleIntercept=0)
+        ds = small()
         if keyword == "WindowWidth":  # used for images without a place only
             ds = small(WindowCenter=1, WindowWidth=1, ImagePositionPatient=None)
         (folder / "value.dcm").write_bytes(raw_text(ds, keyword, text))
@@ -336,7 +338,7 @@ def doubled(folder: Path) -> Path:
     return path
 
 
-@fault(13, "one slice displaced along the stack", "slice 4 of 8", "1.", "mm off the regular grid along the stack")
+@fault(13, "one slice displaced along the stack", "slice 4 of 8 lies 1.200 mm off the regular grid along the stack")
 def jittered(folder: Path) -> Path:
     def edit(k: int, ds: Dataset) -> None:
         if k == 3:
@@ -346,7 +348,7 @@ def jittered(folder: Path) -> Path:
     return series_with(folder, edit)
 
 
-@fault(13, "one slice displaced sideways", "slice 4 of 8", "within its plane")
+@fault(13, "one slice displaced sideways", "slice 4 of 8 lies 3.000 mm off the regular grid within its plane")
 def shifted(folder: Path) -> Path:
     def edit(k: int, ds: Dataset) -> None:
         if k == 3:

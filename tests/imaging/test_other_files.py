@@ -271,7 +271,7 @@ def dicomdir(folder, tmp_path):
     for file in sorted(folder.iterdir()):
         files.add(file)
     files.write(tmp_path / "media")
-    files._tmp_dir.cleanup()  # pydicom leaves its own to the garbage collector, which warns
+    files._stage["t"].cleanup()  # pydicom leaves its own folder to the garbage collector, which warns
     return tmp_path / "media" / "DICOMDIR"
 
 

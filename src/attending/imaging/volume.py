@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
@@ -81,11 +82,9 @@ class Volume:
 def nearest_axes(affine: npt.NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """For patient axes R, A, S: the voxel axis that lies closest to each, and its sign (+1 or -1).
 
-    Axes are assigned one to one, the assignment with the greatest sum of absolute cosines winning, so that an
-    oblique grid still gets three different axes.
+    Axes are assigned one to one, as nibabel does and with it MONAI, so that a canonical volume is the same everywhere.
     """
-    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    orders = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
-    axes = max(orders, key=lambda order: sum(abs(cosines[world, voxel]) for world, voxel in enumerate(order)))
-    x, y, z = (1 if cosines[world, voxel] > 0 else -1 for world, voxel in enumerate(axes))
-    return axes, (x, y, z)
+    directions = nib.orientations.io_orientation(affine)  # for each voxel axis: patient axis, sign
+    found = {int(world): (voxel, int(sign)) for voxel, (world, sign) in enumerate(directions)}
+    (x, x_sign), (y, y_sign), (z, z_sign) = found[0], found[1], found[2]
+    return (x, y, z), (x_sign, y_sign, z_sign)

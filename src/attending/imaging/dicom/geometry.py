@@ -169,31 +169,34 @@ def _check_spacing(
             value=_point(frames[widest + 1]),
         )
     _check_tilt(frames, points - np.outer(along, normal), along, pixel)
-    index = np.arange(len(frames))
-    slope, intercept = np.polynomial.polynomial.polyfit(index, points, 1)[::-1]
-    residual = points - (intercept + np.outer(index, slope))
-    lengthwise = residual @ normal
-    off_along = np.abs(lengthwise)
-    off_across = np.linalg.norm(residual - np.outer(lengthwise, normal), axis=1)
+    index = np.arange(len(frames), dtype=float)
+    origin, step = np.polynomial.polynomial.polyfit(index, points, 1)
+    worst = int(np.argmax(np.linalg.norm(points - (origin + np.outer(index, step)), axis=1)))
+    # How far it is off is measured from a line through the others, which it does not pull towards itself.
+    others = index != worst
+    if len(frames) > 2:
+        origin, step = np.polynomial.polynomial.polyfit(index[others], points[others], 1)
+    residual = points[worst] - (origin + worst * step)
+    off_along = float(abs(residual @ normal))
+    off_across = float(np.linalg.norm(residual - (residual @ normal) * normal))
     repaired = False
     for off, unit, direction in ((off_along, typical, "along the stack"), (off_across, pixel, "within its plane")):
-        worst = int(np.argmax(off))
         message = (
-            f"slice {worst + 1} of {len(frames)} lies {off[worst]:.3f} mm off the regular grid {direction}, "
+            f"slice {worst + 1} of {len(frames)} lies {off:.3f} mm off the regular grid {direction}, "
             f"where steps are {typical:.3f} mm"
         )
-        if off[worst] > _REPAIRED * unit:
+        if off > _REPAIRED * unit:
             raise InputError(
                 f"{message}; evenly spaced slices are needed",
                 path=frames[worst].where,
                 field="ImagePositionPatient",
                 value=_point(frames[worst]),
             )
-        if off[worst] > max(_SILENT * unit, _SAME_POSITION_MM):
+        if off > max(_SILENT * unit, _SAME_POSITION_MM):
             repaired = True
             warnings.append(f"uneven spacing put right: {message} ({frames[worst].where})")
     if repaired:
-        return intercept, slope
+        return origin, step
     return points[0], (points[-1] - points[0]) / (len(frames) - 1)
 
 
