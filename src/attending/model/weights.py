@@ -147,6 +147,8 @@ def read_folder(folder: Path) -> dict[str, StoredTensor]:
                     path=pickle,
                 )
         raise InputError("expected model.safetensors or model.safetensors.index.json in this folder", path=folder)
+    for shard in shards:
+        regular(shard)
     found: dict[str, StoredTensor] = {}
     for shard in shards:
         for tensor in read_header(shard):
