@@ -48,7 +48,8 @@ def make_published(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
             LlamaConfig(
                 vocab_size=length + extra_rows, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
                 num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048, rms_norm_eps=1e-5,
-                rope_theta=10000.0, bos_token_id=0 if tokenizer == "llama" else 1, eos_token_id=eos, initializer_range=0.2,
+                rope_theta=10000.0, bos_token_id=0 if tokenizer == "llama" else 1, eos_token_id=eos,
+                initializer_range=0.2,
             )
         )  # fmt: skip
         tower = SiglipVisionModel(
@@ -154,7 +155,8 @@ def write_vicuna_tokenizer(folder: Path) -> int:
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "legacy": False,
-            "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>", "padding_side": "right",
+            "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>",
+            "padding_side": "right",
             "added_tokens_decoder": {
                 str(number): {"content": text, **token} for number, text in enumerate(["<unk>", "<s>", "</s>"])
             },

@@ -124,7 +124,7 @@ def reference_mask(reference: Reference, render: Any, turns: list[tuple[str, str
     sentinel = "[S-E-N]"
     ids = reference.tokenize(render(turns))
     template = reference.tokenize(render([(role, sentinel if role == "assistant" else text) for role, text in turns]))
-    mark = [one for one in reference.chunk(sentinel)][1:]
+    mark = reference.chunk(sentinel)[1:]
     kept, index = [], 0
     while index < len(template):
         if template[index : index + len(mark)] == mark:

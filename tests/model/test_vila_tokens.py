@@ -53,7 +53,7 @@ def test_sentencepiece_chunks_are_the_references(
     reference = Reference(published["vicuna"])
     if text.startswith("</s>"):  # the oracle's dummy space; in the reference nothing stands before a special token
         assert ids[:2] == [1, 2]
-        expected = [1, *[one for one in reference.chunk("x" + text)[len(reference.chunk("x")) :]]]
+        expected = [1, *reference.chunk("x" + text)[len(reference.chunk("x")) :]]
     else:
         expected = reference.chunk(text)
     assert ids == expected

@@ -102,7 +102,7 @@ class ForwardEngine:
             self._cache.crop(reused - self._cache.get_seq_length())
         self._keys = []  # nothing is known of the cache until the forward has succeeded
         ids = torch.tensor([prompt.ids[reused:]], device=self._model.model.device)
-        logits = self._forward(ids, len(prompt.ids), inputs)
+        logits = self._forward(ids, inputs)
         self._keys = list(prompt.keys)
         self._pictures = [picture.digest for picture in prompt.pictures]
         return logits, reused
@@ -111,11 +111,11 @@ class ForwardEngine:
     def step(self, token: int) -> torch.Tensor:
         """See `Engine.step`."""
         ids = torch.tensor([[token]], device=self._model.model.device)
-        logits = self._forward(ids, len(self._keys) + 1, {})
+        logits = self._forward(ids, {})
         self._keys.append(token)
         return logits
 
-    def _forward(self, ids: torch.Tensor, total: int, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _forward(self, ids: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         if self._cache is None:
             self._cache = DynamicCache(config=self._model.model.config.get_text_config())
         inner = self._model.model.model
@@ -124,7 +124,6 @@ class ForwardEngine:
                 inner.rope_deltas = self._rope_deltas
             output = self._model.model(
                 input_ids=ids,
-                attention_mask=torch.ones(1, total, dtype=torch.long, device=ids.device),
                 past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=1,
