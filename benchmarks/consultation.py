@@ -1,7 +1,7 @@
 """A two-turn consultation: a session beside Transformers' `generate` recomputing everything, in one run.
 
-Turn one: 600 tokens of text and one picture of 196. Turn two: the same, the answer, and 60 tokens from an expert. Each turn
-generates 40 tokens. SmolLM2-135M's shape with a base-size tower, random weights: only speed is measured.
+Turn one: 600 tokens of text and one picture of 196. Turn two: the same, the answer, and 60 tokens from an expert. Each
+turn generates 40 tokens. SmolLM2-135M's shape with a base-size tower, random weights: only speed is measured.
 
     python benchmarks/consultation.py [--rounds 5] [--threads 1] [--json]
 """
@@ -63,9 +63,8 @@ def build(folder: Path) -> None:
     inner.add_tokens([f"<unused{index}>" for index in range(len(alphabet), 49152)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=8192, pad_token=alphabet[0])
     tokenizer.add_tokens(["<image>"], special_tokens=True)
-    processor = VilaM3Processor(
-        VilaM3ImageProcessor(), tokenizer, chat_template=MODES["plain"].template, image_seq_length=config.image_seq_length
-    )
+    template, tokens = MODES["plain"].template, config.image_seq_length
+    processor = VilaM3Processor(VilaM3ImageProcessor(), tokenizer, chat_template=template, image_seq_length=tokens)
     processor.save_pretrained(folder)
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import write_llama_tokenizer
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -23,6 +22,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from vila_pictures import picture
 
 from attending.model import LocalModel, Sampling, answer_together
+from conftest import write_llama_tokenizer
 
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {% for p in m.content %}{{ p.text if p.type == 'text' else IMAGE }}"
@@ -84,7 +84,7 @@ def qwen(folder: Path) -> LocalModel:
     model = Qwen2VLForConditionalGeneration(
         Qwen2VLConfig(
             text_config={"vocab_size": len(tokenizer), **text},
-            vision_config={"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "mlp_ratio": 2, "patch_size": 14},
+            vision_config={"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "mlp_ratio": 2},
             vision_start_token_id=start, vision_end_token_id=end, image_token_id=image, video_token_id=video,
         )
     )  # fmt: skip

@@ -221,7 +221,7 @@ def test_what_does_not_fit_is_refused(local: LocalModel, tmp_path: Path) -> None
         next(session.stream([ASK]))
     with pytest.raises(InputError, match="role is expert: expected system, user or assistant"):
         next(session.stream([{"role": "expert", "content": "x"}]))
-    with pytest.raises(InputError, match="content is .*: expected parts of type text or image"):
+    with pytest.raises(InputError, match=r"content is .*: expected parts of type text or image"):
         next(session.stream([{"role": "user", "content": [{"type": "audio"}]}]))
     with pytest.raises(InputError, match=r"prompt length is \d+: the context is 1024 tokens"):
         next(session.stream([{"role": "user", "content": "liver " * 1000}]))

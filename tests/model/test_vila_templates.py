@@ -19,8 +19,8 @@ LLAMA = (
 )
 USER, ANSWER = (f"<|start_header_id|>{role}<|end_header_id|>\n\n" for role in ("user", "assistant"))
 VICUNA = (
-    "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and "
-    "polite answers to the user's questions. "
+    "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
+    "and polite answers to the user's questions. "
 )
 HERMES = "<|im_start|>system\nAnswer the questions.<|im_end|>"
 Q, A = ("user", "Q"), ("assistant", "A")
@@ -76,7 +76,8 @@ def test_a_system_message_takes_the_place_of_the_default(imported: dict[str, Pat
     for name, expected in [
         (
             "llama_3",
-            f"<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>{USER}Q<|eot_id|>{ANSWER}",
+            "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
+            f"{USER}Q<|eot_id|>{ANSWER}",
         ),
         ("vicuna_v1", "Be brief. USER: Q ASSISTANT:"),
         ("hermes-2", "<|im_start|>system\nBe brief.<|im_end|><|im_start|>user\nQ<|im_end|><|im_start|>assistant\n"),

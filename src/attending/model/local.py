@@ -39,11 +39,12 @@ class LocalModel:
         folder = Path(folder)
         read_json(folder / "config.json")
         read_folder(folder)  # truncated or missing shards, overlaps, pickles
+        here = {"local_files_only": True, "trust_remote_code": False}  # no download, and no code from the folder
         try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            self.processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+            config = AutoConfig.from_pretrained(folder, **here)
+            self.processor = AutoProcessor.from_pretrained(folder, **here)
             self.model = AutoModelForImageTextToText.from_pretrained(
-                folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True
+                folder, config=config, dtype=dtype, use_safetensors=True, **here
             )
         except (ValueError, KeyError, OSError, RuntimeError, TypeError) as error:
             raise InputError("not a model that Transformers can load", path=folder, value=str(error)) from error
