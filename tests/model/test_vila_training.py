@@ -76,8 +76,8 @@ before = model.lm_head.weight.detach().clone()
 trainer = SFTTrainer(
     model, train_dataset=Dataset.from_list(rows), processing_class=AutoProcessor.from_pretrained(folder),
     args=SFTConfig({str(tmp_path)!r}, max_steps=3, per_device_train_batch_size=2, report_to=[], bf16=False,
-                   use_cpu=True, save_strategy="no", logging_steps=1, max_length=None, assistant_only_loss={assistant_only},
-                   learning_rate=1e-2, gradient_checkpointing=False),
+                   use_cpu=True, save_strategy="no", logging_steps=1, max_length=None,
+                   assistant_only_loss={assistant_only}, learning_rate=1e-2, gradient_checkpointing=False),
 )
 trainer.train()
 losses = [one["loss"] for one in trainer.state.log_history if "loss" in one]

@@ -89,6 +89,7 @@ class ForwardEngine:
         self._model = model  # a LocalModel
         self._keys: list[int | str] = []
         self._pictures: list[str] = []
+        self._placeholders = 0
         self._cache: Any = None
         self._rope_deltas: Any = None  # Qwen-VL keeps these in the model, but they belong to the conversation
 
@@ -105,6 +106,7 @@ class ForwardEngine:
         logits = self._forward(ids, inputs)
         self._keys = list(prompt.keys)
         self._pictures = [picture.digest for picture in prompt.pictures]
+        self._placeholders = prompt.ids.count(self._model.image_token_id)
         return logits, reused
 
     @torch.inference_mode()
@@ -146,8 +148,7 @@ class ForwardEngine:
         if any(type(layer) is not DynamicLayer for layer in self._cache.layers):
             return whole
         reused = min(common(self._keys, prompt.keys), self._cache.get_seq_length(), len(prompt.ids) - 1)
-        token = self._model.image_token_id
-        if prompt.ids[:reused].count(token) != sum(key == token for key in self._keys):
+        if prompt.ids[:reused].count(self._model.image_token_id) != self._placeholders:
             return whole
         if known == len(digests):
             return reused, {}

@@ -91,6 +91,8 @@ class LocalModel:
             text = self.processor.apply_chat_template(as_parts(messages, None), add_generation_prompt=True)
             ids = self.processor.expanded_ids(text)
             inputs: dict[str, torch.Tensor] = {}
+            if pictures and self.lean is None:
+                inputs["image_features"] = torch.stack([self.features(picture) for picture in pictures])
         else:
             filled = as_parts(messages, [picture.to_pil() for picture in pictures])
             found = self.processor.apply_chat_template(
