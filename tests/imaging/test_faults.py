@@ -1,5 +1,6 @@
 """Each fault of an input file ends in one line that names what is wrong, exit code 3, and leaves nothing behind."""
 
+import subprocess
 import sys
 
 import pytest
@@ -33,6 +34,21 @@ def test_a_fault_is_refused_in_one_line_that_names_it(tmp_path, monkeypatch, cap
         assert words in lines[0]
     assert sorted(folder.rglob("*")) == made
     assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "fault", [fault for fault in FAULTS if fault.number in (1, 2, 3, 4, 7, 10)], ids=lambda fault: fault.name
+)
+def test_a_bomb_is_refused_in_little_memory(tmp_path, fault):
+    path = fault.make(tmp_path)
+    code = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, sys.executable, "-m", "attending", "show", str(path), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 400_000, "kilobytes; the program alone takes about 80,000"
 
 
 def test_the_next_good_study_works_after_every_fault(tmp_path):

@@ -15,7 +15,7 @@ from attending.imaging import sandbox
 from attending.imaging.files import check_relative, open_regular
 from attending.imaging.limits import Limits
 from attending.imaging.study import Series
-from attending.imaging.volume import Volume
+from attending.imaging.volume import Volume, is_affine
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _CHILD = "attending.imaging.itk_reader"
@@ -118,9 +118,11 @@ def _affine(facts: dict[str, Any], path: Path) -> np.ndarray[tuple[int, ...], np
     direction = np.array(facts["direction"], float).reshape(count, count)
     affine[:count, :count] = direction * np.array(facts["spacing"], float)
     affine[:count, 3] = facts["origin"]
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or (lengths <= 0).any() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
+    if not is_affine(affine):
         raise InputError(
-            "must map voxels to three different directions", path=path, field="space directions", value=affine.tolist()
+            "must map voxels to three different directions in mm",
+            path=path,
+            field="space directions",
+            value=affine.tolist(),
         )
     return _LPS_TO_RAS @ affine

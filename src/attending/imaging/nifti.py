@@ -20,7 +20,7 @@ from attending.errors import InputError, printable
 from attending.imaging.files import open_regular
 from attending.imaging.limits import Limits
 from attending.imaging.study import Series
-from attending.imaging.volume import Volume
+from attending.imaging.volume import Volume, is_affine
 
 _UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown is taken as mm, as everyone does
 _BROKEN_GZIP: Any = (OSError, EOFError, isal_zlib.error)
@@ -199,15 +199,13 @@ def _affine(raw: Any, path: Path, notes: list[str]) -> npt.NDArray[np.float64]:
     else:
         notes.append("no orientation in the header (sform and qform are unset): left and right are not certain")
         field, affine = "pixdim", np.array(raw.get_base_affine(), float)
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    singular = not np.isfinite(affine).all() or (lengths <= 0).any()
-    if singular or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
-        raise InputError(
-            "must map voxels to three different directions", path=path, field=field, value=affine[:3].tolist()
-        )
     if unit != 1.0:
         notes.append(f"lengths in the header are not in mm; multiplied by {unit:g}")
         affine[:3] *= unit
+    if not is_affine(affine):
+        raise InputError(
+            "must map voxels to three different directions in mm", path=path, field=field, value=affine[:3].tolist()
+        )
     return affine
 
 
@@ -237,7 +235,8 @@ def _read_values(path: Path, header: _Header, series: Series) -> npt.NDArray[np.
     if (header.slope, header.intercept) != (1.0, 0.0):
         values = _scaled(values, header)
     if values.dtype == np.float64:
-        values = values.astype(np.float32)
+        with np.errstate(all="ignore"):
+            values = values.astype(np.float32)
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
         if not finite.any():
             raise InputError("holds no finite value", path=path, field="voxels")
@@ -255,9 +254,10 @@ def _scaled(values: npt.NDArray[Any], header: _Header) -> npt.NDArray[Any]:
     if whole and int(values.min()) + shift >= -(1 << 15) and int(values.max()) + shift < 1 << 15:
         values += np.int16(shift)
         return values
-    scaled = values.astype(np.float32)
-    scaled *= np.float32(header.slope)
-    scaled += np.float32(header.intercept)
+    with np.errstate(all="ignore"):  # what overflows is found and counted with the other values that are not finite
+        scaled = values.astype(np.float32)
+        scaled *= np.float32(header.slope)
+        scaled += np.float32(header.intercept)
     return scaled
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attending.errors import InputError, NotAvailableError, printable
 from attending.imaging.archive import Unpacked
-from attending.imaging.dicom import read_dicom, referenced_files
+from attending.imaging.dicom import is_dicomdir, read_dicom, referenced_files
 from attending.imaging.files import READABLE, sniff, walk
 from attending.imaging.itk import read_itk
 from attending.imaging.limits import Limits
@@ -95,7 +95,7 @@ def _open(path: Path, limits: Limits, progress: Callable[[int], None]) -> Study:
         if kind == "zip":
             archive = Unpacked(path, limits)
             files, single = archive.files, False
-        elif kind == "dicom" and path.name.upper() == "DICOMDIR":
+        elif kind == "dicom" and is_dicomdir(path, limits):
             files, single = [(file, str(file)) for file in referenced_files(path, limits)], False
         else:
             files, single = [(path, str(path))], True

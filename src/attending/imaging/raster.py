@@ -30,7 +30,7 @@ def read_raster(path: Path, kind: str, series_id: str, limits: Limits) -> Series
         InputError: The file is broken, too small to show anything, or goes beyond `limits`.
     """
     with _opened(path, kind) as image:
-        pages = getattr(image, "n_frames", 1)
+        pages = _pages(image, path)
         width, height = image.size
         orientation = _exif_orientation(image)
         colour = _is_colour(image)
@@ -72,14 +72,21 @@ def read_raster(path: Path, kind: str, series_id: str, limits: Limits) -> Series
 @contextmanager
 def _opened(path: Path, kind: str) -> Iterator[Image.Image]:
     """The picture, its header parsed and its pixels not yet decoded."""
-    with open_regular(path) as file:
+    # Pillow warns of size, where the limits are stricter, and of odd metadata, which is not used.
+    with open_regular(path) as file, warnings.catch_warnings(action="ignore"):
         try:
-            with warnings.catch_warnings(action="ignore"):  # of size: the limits below are stricter
-                image = Image.open(file, formats=[_FORMATS[kind]])
+            image = Image.open(file, formats=[_FORMATS[kind]])
         except Exception as error:  # hostile bytes reach Pillow's parsers here, which raise many kinds
             raise InputError(f"cannot be read as {_FORMATS[kind]} ({error})", path=path) from None
         with image:
             yield image
+
+
+def _pages(image: Image.Image, path: Path) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception as error:  # Pillow walks the pages of a TIFF here; see _opened
+        raise InputError(f"has pages that cannot be read ({error})", path=path, field="pages") from None
 
 
 def _exif_orientation(image: Image.Image) -> int:
@@ -98,17 +105,16 @@ def _is_colour(image: Image.Image) -> bool:
 
 def _pixels(image: Image.Image, page: int, turn: bool, path: Path) -> npt.NDArray[np.generic]:
     try:
-        with warnings.catch_warnings(action="ignore"):
-            image.seek(page)
-            image.load()
-            upright = ImageOps.exif_transpose(image) if turn else image
-            if _is_colour(upright) or upright.mode in ("1", "LA"):
-                if upright.has_transparency_data:
-                    flat = Image.new("RGBA", upright.size, (0, 0, 0, 255))
-                    flat.alpha_composite(upright.convert("RGBA"))
-                    upright = flat
-                upright = upright.convert("RGB" if _is_colour(image) else "L")
-            pixels = np.array(upright)
+        image.seek(page)
+        image.load()
+        upright = ImageOps.exif_transpose(image) if turn else image
+        if _is_colour(upright) or upright.mode in ("1", "LA"):
+            if upright.has_transparency_data:
+                flat = Image.new("RGBA", upright.size, (0, 0, 0, 255))
+                flat.alpha_composite(upright.convert("RGBA"))
+                upright = flat
+            upright = upright.convert("RGB" if _is_colour(image) else "L")
+        pixels = np.array(upright)
     except Exception as error:  # see _opened
         raise InputError(f"cannot be decoded ({error})", path=path, field=f"page {page + 1}") from None
     if pixels.dtype.kind == "f":

@@ -29,10 +29,8 @@ class Volume:
     def __post_init__(self) -> None:
         if self.array.ndim not in (3, 4):
             raise ValueError(f"Volume.array has shape {self.array.shape}; expected [X, Y, Z] or [C, X, Y, Z]")
-        if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
-            raise ValueError("Volume.affine must be a finite [4, 4] matrix from voxel indices to RAS mm")
-        if abs(np.linalg.det(self.affine[:3, :3])) < 1e-9:
-            raise ValueError("Volume.affine is singular: two voxel axes point the same way")
+        if not is_affine(self.affine):
+            raise ValueError("Volume.affine must be [4, 4], finite, and map voxels to three different directions in mm")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -77,6 +75,14 @@ class Volume:
         """RAS mm `[..., 3]` to fractional voxel indices `[..., 3]`."""
         inverse = np.linalg.inv(self.affine)
         return np.asarray(np.asarray(world, float) @ inverse[:3, :3].T + inverse[:3, 3])
+
+
+def is_affine(affine: npt.NDArray[np.float64]) -> bool:
+    """Whether a matrix places voxels: `[4, 4]`, finite, sizes from a nanometre to ten kilometres, axes apart."""
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or np.abs(affine).max() > 1e7:
+        return False
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool((sizes >= 1e-6).all() and abs(np.linalg.det(affine[:3, :3] / sizes)) > 1e-3)
 
 
 def nearest_axes(affine: npt.NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

@@ -14,7 +14,7 @@ from pydicom.uid import UID
 
 from attending.errors import InputError, NotAvailableError
 from attending.imaging import sandbox
-from attending.imaging.dicom.instance import Frame
+from attending.imaging.dicom.instance import Frame, uid_name
 from attending.imaging.dicom.parse import NATIVE
 from attending.imaging.limits import Limits
 
@@ -61,5 +61,5 @@ def _require_codec(syntax: str) -> None:
         return
     extra = "dicom-codecs-gpl" if syntax.startswith(_JPEG_PROCESSES) else "dicom-codecs"
     raise NotAvailableError(
-        f"{UID(syntax).name} pixel data needs a codec that is not installed: pip install 'attending[{extra}]'"
+        f"{uid_name(syntax)} pixel data needs a codec that is not installed: pip install 'attending[{extra}]'"
     )

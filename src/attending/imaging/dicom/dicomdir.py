@@ -10,6 +10,15 @@ from attending.imaging.files import check_relative
 from attending.imaging.limits import Limits
 
 
+def is_dicomdir(path: Path, limits: Limits) -> bool:
+    """Whether a DICOM file is a directory of others, whatever its name.
+
+    Raises:
+        InputError: It is not well-formed DICOM.
+    """
+    return bool(read_header(path, limits).raw("DirectoryRecordSequence"))
+
+
 def referenced_files(path: Path, limits: Limits) -> list[Path]:
     """The files that the records of a DICOMDIR name (PS3.3 annex F), in the order of the records.
 
@@ -22,7 +31,10 @@ def referenced_files(path: Path, limits: Limits) -> list[Path]:
     root = path.parent.resolve()
     found: dict[Path, None] = {}
     for record in header.items("DirectoryRecordSequence"):
-        parts = record.get("ReferencedFileID")
+        try:
+            parts = record.get("ReferencedFileID")
+        except Exception as error:  # hostile bytes reach pydicom here; it raises many kinds
+            raise InputError(f"cannot be read ({error})", path=path, field="ReferencedFileID") from None
         if parts is None:
             continue
         names = [parts] if isinstance(parts, str) else [str(part) for part in parts]

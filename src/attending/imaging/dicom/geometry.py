@@ -113,7 +113,7 @@ def build_grid(frames: list[Frame], name: str, thickness: float | None) -> Grid:
 
 
 def _single_thickness(thickness: float | None, warnings: list[str]) -> float:
-    if thickness is not None and thickness > 0:
+    if thickness is not None:
         return thickness
     warnings.append("a single slice without a thickness: 1 mm is assumed across it")
     return 1.0

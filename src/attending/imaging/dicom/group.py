@@ -19,6 +19,7 @@ from attending.imaging.dicom.instance import (
     header_window,
     pixel_spacing,
     read_instance,
+    thickness,
 )
 from attending.imaging.dicom.pixels import read_image, read_volume
 from attending.imaging.image2d import Image2D
@@ -173,7 +174,6 @@ def _stack_flat(flat: list[list[Frame]]) -> list[list[Frame]]:
 
 
 def _describe(header: Header) -> dict[str, object]:
-    number = header.number("SeriesNumber")
     modality = header.text("Modality").upper() or None
     description = header.text("SeriesDescription")
     facts: dict[str, object] = {
@@ -187,7 +187,7 @@ def _describe(header: Header) -> dict[str, object]:
             header.text("PatientAge"),
         ),
         "date": header.text("StudyDate"),
-        "number": None if number is None else int(number),
+        "number": int(header.hint("SeriesNumber")) if header.raw("SeriesNumber") else None,
     }
     if modality == "MR" and facts["body_part"] in _HEAD:
         names = (description, header.text("ProtocolName"), header.text("SequenceName"))
@@ -199,6 +199,7 @@ def _volume_series(frames: list[Frame], localizer: bool, series_id: str, limits:
     header = frames[0].instance.header
     for frame in frames:
         other = frame.instance.header
+        header_window(other)  # a volume does not use it; a broken one says that the header is not to be trusted
         if other.raw("FrameOfReferenceUID") != header.raw("FrameOfReferenceUID"):
             raise other.error(
                 "FrameOfReferenceUID",
@@ -210,8 +211,7 @@ def _volume_series(frames: list[Frame], localizer: bool, series_id: str, limits:
             frames[0].instance.format.bits_stored,
         ):
             raise other.error("BitsStored", "differs within the series", value=frame.instance.format.bits_stored)
-    thickness = header.number("SliceThickness") or header.number("SpacingBetweenSlices")
-    grid = build_grid(frames, series_id, thickness)
+    grid = build_grid(frames, series_id, thickness(header))
     depth = len(grid.frames[0])
     pixels = frames[0].instance.format
     x, y, z = np.linalg.norm(grid.affine[:3, :3], axis=0)

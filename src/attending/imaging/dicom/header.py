@@ -98,12 +98,18 @@ class Header:
             raise self.error(keyword, "must be a finite number")
         return values[0]
 
-    def double(self, keyword: str) -> float | None:
-        """A binary 64-bit float (VR FD), or None where absent or malformed."""
+    def hint(self, keyword: str) -> float:
+        """A number that only helps to sort or to name: 0 where it is absent or malformed."""
+        values = _decimals(self.raw(keyword))
+        return values[0] if values else 0.0
+
+    def double(self, keyword: str) -> float:
+        """A binary 64-bit float (VR FD) that only helps to sort: 0 where it is absent or malformed."""
         element = self._parsed.elements.get(_TAGS[keyword])
         if element is None or len(element.value) != 8:
-            return None
-        return float(struct.unpack(self._parsed.order + "d", element.value)[0])
+            return 0.0
+        value = float(struct.unpack(self._parsed.order + "d", element.value)[0])
+        return value if math.isfinite(value) else 0.0
 
     def integer(self, keyword: str, *, signed: bool = False) -> int | None:
         """A binary 16-bit integer (VR US or SS), or None where absent.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.config import IGNORE
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -23,6 +25,7 @@ _RESULT_CLASSES = {  # pixel data that is somebody's result, not a picture of th
     "1.2.840.10008.5.1.4.1.1.66.7": "a DICOM segmentation",
     "1.2.840.10008.5.1.4.1.1.481.2": "a radiotherapy dose",
 }
+_SMALLEST, _FARTHEST, _GREATEST = 1e-6, 1e6, 1e12  # mm, mm, and values: numbers beyond are no measurements
 _ENCAPSULATED = frozenset(
     {
         "1.2.840.10008.1.2.4.50",  # JPEG baseline
@@ -154,18 +157,24 @@ def read_instance(path: Path, limits: Limits, name: str | None = None) -> Instan
     if header.pixels is None:
         if header.raw("Rows") or header.raw("BitsAllocated"):
             raise InputError("describes an image but holds no pixel data", path=header.name, field="PixelData")
-        return f"DICOM without an image ({UID(sop_class).name if sop_class else 'no SOP class'})"
+        return f"DICOM without an image ({uid_name(sop_class) or 'no SOP class'})"
     known = header.syntax in NATIVE or header.syntax in _ENCAPSULATED
     if not known:
         raise header.error(
             "TransferSyntaxUID",
             "is not a transfer syntax attending can decode; convert the file to Explicit VR Little Endian",
-            value=f"{header.syntax} ({UID(header.syntax).name})",
+            value=uid_name(header.syntax),
         )
     pixel_format = _pixel_format(header, limits)
     _check_length(header, pixel_format)
-    number = header.number("InstanceNumber")
-    return Instance(header, pixel_format, int(number or 0), "LOCALIZER" in header.words("ImageType")[2:])
+    return Instance(
+        header, pixel_format, int(header.hint("InstanceNumber")), "LOCALIZER" in header.words("ImageType")[2:]
+    )
+
+
+def uid_name(uid: str) -> str:
+    """What the standard calls a UID, or the UID itself."""
+    return UID(uid, IGNORE).name
 
 
 def _pixel_format(header: Header, limits: Limits) -> PixelFormat:
@@ -228,7 +237,7 @@ def _check_length(header: Header, pixels: PixelFormat) -> None:
     length = header.pixels.length
     if (length is None) == (header.syntax in NATIVE):
         form = "encapsulated" if length is None else "native"
-        raise header.error("PixelData", f"must not be {form} in transfer syntax {UID(header.syntax).name}", value=form)
+        raise header.error("PixelData", f"must not be {form} in transfer syntax {uid_name(header.syntax)}", value=form)
     if length is None:
         return
     expected = (pixels.frames * pixels.rows * pixels.columns * pixels.samples * pixels.bits_allocated + 7) // 8
@@ -260,16 +269,20 @@ def frames_of(instance: Instance) -> list[Frame]:
                 value=f"{len(per_frame)} items",
             )
         common = shared[0] if shared else Dataset()
-        return [_grouped_frame(instance, index, group, common) for index, group in enumerate(per_frame)]
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                return [_grouped_frame(instance, index, group, common) for index, group in enumerate(per_frame)]
+        except InputError:
+            raise
+        except Exception as error:  # hostile bytes reach pydicom inside the groups; it raises many kinds
+            field = "PerFrameFunctionalGroupsSequence"
+            raise InputError(f"cannot be read ({error})", path=header.name, field=field) from None
     slope, intercept = rescale(header, header.number("RescaleSlope"), header.number("RescaleIntercept"))
-    order = tuple(
-        value or 0.0
-        for value in (
-            header.number("TemporalPositionIdentifier"),
-            header.number("EchoTime"),
-            header.double("DiffusionBValue"),
-            header.number("AcquisitionNumber"),
-        )
+    order = (
+        header.hint("TemporalPositionIdentifier"),
+        header.hint("EchoTime"),
+        header.double("DiffusionBValue"),
+        header.hint("AcquisitionNumber"),
     )
     place = None
     if instance.format.frames == 1:
@@ -291,11 +304,13 @@ def _place(
     """Where a frame lies, or None when position or orientation is absent.
 
     Raises:
-        InputError: The directions are not two perpendicular unit vectors to within 1 %, or a spacing is missing or
-            not above 0.
+        InputError: The position is out of this world, the directions are not two perpendicular unit vectors to within
+            1 %, or a spacing is missing or not above 0.
     """
     if position is None or cosines is None:
         return None
+    if max(map(abs, position)) > _FARTHEST:
+        raise header.error("ImagePositionPatient", f"must lie within {_FARTHEST:,} mm of the origin", value=position)
     directions = _directions(cosines)
     if directions is None:
         raise header.error(
@@ -366,19 +381,36 @@ def pixel_spacing(header: Header, values: tuple[float, ...] | None, keyword: str
     """
     if values is None:
         return None
-    if min(values) <= 0:
+    if min(values) < _SMALLEST or max(values) > _FARTHEST:
         raise header.error(keyword, "must be two numbers above 0, mm", value="\\".join(f"{v:g}" for v in values))
     return values[0], values[1]
+
+
+def thickness(header: Header) -> float | None:
+    """Slice thickness, mm, or else the spacing between slices; None where neither is given.
+
+    Raises:
+        InputError: It is negative or out of this world.
+    """
+    for keyword in ("SliceThickness", "SpacingBetweenSlices"):
+        value = header.number(keyword)
+        if value:
+            if not _SMALLEST <= value <= _FARTHEST:
+                raise header.error(keyword, "must be above 0, mm", value=value)
+            return value
+    return None
 
 
 def rescale(header: Header, slope: float | None, intercept: float | None) -> tuple[float, float]:
     """Slope and intercept, 1 and 0 where absent.
 
     Raises:
-        InputError: The slope is 0.
+        InputError: The slope is 0, or one of them is beyond all values that pixels stand for.
     """
-    if slope == 0:
-        raise header.error("RescaleSlope", "must not be 0", value=0)
+    if slope == 0 or abs(slope or 1) > _GREATEST:
+        raise header.error("RescaleSlope", f"must not be 0 or beyond {_GREATEST:g}", value=slope)
+    if abs(intercept or 0) > _GREATEST:
+        raise header.error("RescaleIntercept", f"must not be beyond {_GREATEST:g}", value=intercept)
     return 1.0 if slope is None else slope, intercept or 0.0
 
 
