@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from vila_checkpoints import write_json
 
 from attending.errors import InputError
 from attending.model.info import describe
 from attending.model.published import read_published
-from conftest import write_json
 
 H, INTER, LAYERS, HEADS, KV, VOCAB = 4096, 14336, 32, 32, 8, 128257
 C, VISION_INTER, VISION_LAYERS = 1152, 4304, 27

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import random
 import shutil
 import struct
 import subprocess
@@ -23,6 +24,8 @@ from attending.cli import app
 from attending.errors import InputError
 from attending.model import LocalModel, import_checkpoint
 from attending.model.importing import _packed
+from attending.model.info import describe
+from attending.model.published import read_published
 from attending.model.weights import StoredTensor, read_folder, read_header
 
 
@@ -140,6 +143,8 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: edit(f / "mm_projector/config.json", mm_projector_type="magic"), "projector_type is 'magic'; exp"),
     (lambda f: edit(f / "config.json", s2=True), r"s2 is True: expected False"),
     (lambda f: edit(f / "config.json", mm_vision_select_layer=-9), r"vision_feature_layer is -9"),
+    (lambda f: edit(f / "vision_tower/preprocessor_config.json", size=384), r"size is 384: the tower takes 42"),
+    (lambda f: edit(f / "vision_tower/preprocessor_config.json", image_std=[1, 0, 1]), "image_std is .*: expected"),
     (lambda f: (f / "llm/tokenizer.json").write_text("{}"), r"tokenizer\.json is .*: the tokenizer cannot be read"),
     (lambda f: (f / "llm/tokenizer.json").unlink(), r"tokenizer\.json: the file is missing"),
 ]  # fmt: skip
@@ -243,6 +248,34 @@ def test_large_models_are_written_in_shards(folder: Path, tmp_path: Path, monkey
     shards = LocalModel(out).model.state_dict()
     assert whole.keys() == shards.keys()
     assert all(torch.equal(whole[name], shards[name]) for name in whole)
+
+
+def test_random_damage_never_ends_in_anything_but_a_named_error(published: dict[str, Path], tmp_path: Path) -> None:
+    """Settings with one value swapped or taken away, and headers with bytes changed; a fixed seed."""
+    draw = random.Random(4)
+    values: list[Any] = [None, 0, -1, 10**12, -2.5, "x", "", [], {}, [1, 2], True, {"a": 1}, 1e308]
+    settings = ["config.json", "llm/config.json", "vision_tower/config.json", "mm_projector/config.json"]
+    refused = 0
+    for number in range(60):
+        folder = Path(shutil.copytree(published["llama"], tmp_path / str(number)))
+        if number % 4:
+            path = folder / draw.choice(settings)
+            content = json.loads(path.read_text())
+            name = draw.choice(sorted(content))
+            content[name] = draw.choice(values)
+            path.write_text(json.dumps(content))
+        else:
+            path = folder / "mm_projector/model.safetensors"
+            data = bytearray(path.read_bytes())
+            for _ in range(3):
+                data[draw.randrange(500)] = draw.randrange(256)
+            path.write_bytes(data)
+        for act in (describe, read_published):
+            try:
+                act(folder)
+            except InputError:
+                refused += 1
+    assert refused > 20
 
 
 def test_packing_never_splits_a_tensor_and_keeps_order() -> None:

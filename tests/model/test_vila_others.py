@@ -19,10 +19,10 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from vila_checkpoints import write_llama_tokenizer
 from vila_pictures import picture
 
 from attending.model import LocalModel, Sampling, answer_together
-from conftest import write_llama_tokenizer
 
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {% for p in m.content %}{{ p.text if p.type == 'text' else IMAGE }}"

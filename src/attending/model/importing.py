@@ -101,12 +101,11 @@ def _save_processor(published: Published, tokenizer: PreTrainedTokenizerBase, te
         raise InputError(f"the tokenizer already has a token {IMAGE_TOKEN}", path=published.folder / "llm")
     tokenizer.model_max_length = tokenizer.init_kwargs["model_max_length"] = published.context
     tokenizer.chat_template = template
-    stored = published.preprocessor
-    size = stored.get("crop_size") or stored.get("size")  # a crop takes the place of the size
+    stored, side = published.preprocessor, published.config.vision_config.image_size
     image_processor = VilaM3ImageProcessor(
-        size=size,
-        image_mean=stored.get("image_mean"),
-        image_std=stored.get("image_std"),
+        size={"height": side, "width": side},
+        image_mean=stored.get("image_mean", [0.5] * 3),
+        image_std=stored.get("image_std", [0.5] * 3),
         rescale_factor=stored.get("rescale_factor", 1 / 255),
         image_aspect_ratio=published.image_aspect_ratio,
     )
@@ -119,12 +118,12 @@ def _save_processor(published: Published, tokenizer: PreTrainedTokenizerBase, te
 def _generation_config(published: Published, tokenizer: PreTrainedTokenizerBase, stop: str) -> GenerationConfig:
     """The reference's defaults: greedy, at most 1024 new tokens, at least 2, ending with a turn or the text."""
     text = published.config.text_config
-    eos = text.eos_token_id if isinstance(text.eos_token_id, list) else [text.eos_token_id]
+    eos = [text.eos_token_id] if isinstance(text.eos_token_id, int) else list(text.eos_token_id or [])
     ends = [*eos, tokenizer.convert_tokens_to_ids(stop)] if stop in tokenizer.get_vocab() else eos
     return GenerationConfig(
         bos_token_id=text.bos_token_id,
         eos_token_id=list(dict.fromkeys(ends)),
-        pad_token_id=eos[0],
+        pad_token_id=eos[0] if eos else None,
         do_sample=False,
         max_new_tokens=1024,
         min_new_tokens=2,

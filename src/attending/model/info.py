@@ -26,6 +26,8 @@ def describe(folder: Path) -> dict[str, Any]:
     tensors = [one for part in (PARTS if published else [""]) for one in read_folder(folder / part).values()]
     root = read_json(folder / "config.json")
     text = read_json(folder / "llm/config.json") if published else root.get("text_config", root)
+    if not isinstance(text, dict) or not tensors:
+        raise InputError("expected the settings and weights of a language model", path=folder)
     dtypes: Counter[str] = Counter()
     for tensor in tensors:
         dtypes[tensor.dtype] += math.prod(tensor.shape)
@@ -34,8 +36,9 @@ def describe(folder: Path) -> dict[str, Any]:
     default = limits.get("model_max_length") or text.get("max_position_embeddings")
     context = _number(folder, text, "tokenizer_model_max_length", default)
     heads = _number(folder, text, "num_attention_heads")
-    per_head = text.get("head_dim") or _number(folder, text, "hidden_size") // heads
-    cached = 2 * _number(folder, text, "num_hidden_layers") * (text.get("num_key_value_heads") or heads) * per_head
+    per_head = _number(folder, text, "head_dim", _number(folder, text, "hidden_size") // heads)
+    kept = _number(folder, text, "num_key_value_heads", heads)
+    cached = 2 * _number(folder, text, "num_hidden_layers") * kept * per_head
     largest = max(tensors, key=lambda one: one.end - one.start)
     per_token = cached * ((largest.end - largest.start) // max(1, math.prod(largest.shape)))
     return {
@@ -52,7 +55,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def _number(folder: Path, settings: dict[str, Any], field: str, default: Any = None) -> int:
-    value = settings.get(field, default)
+    value = default if settings.get(field) is None else settings[field]
     if type(value) is not int or value < 1:
         raise InputError("expected a positive whole number", path=folder / "config.json", field=field, value=value)
     return value

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging as transformers_logging
 
 from attending.errors import InputError
 from attending.imaging import Picture
@@ -39,6 +40,8 @@ class LocalModel:
         folder = Path(folder)
         read_json(folder / "config.json")
         read_folder(folder)  # truncated or missing shards, overlaps, pickles
+        bars = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()
         here = {"local_files_only": True, "trust_remote_code": False}  # no download, and no code from the folder
         try:
             config = AutoConfig.from_pretrained(folder, **here)
@@ -48,6 +51,9 @@ class LocalModel:
             )
         except (ValueError, KeyError, OSError, RuntimeError, TypeError) as error:
             raise InputError("not a model that Transformers can load", path=folder, value=str(error)) from error
+        finally:
+            if bars:
+                transformers_logging.enable_progress_bar()
         self.model.to(device).eval()
         self.name = folder.resolve().name
         self.tokenizer = self.processor.tokenizer

@@ -33,7 +33,6 @@ class VilaM3Processor(ProcessorMixin):
         tokenizer: Any = None,
         chat_template: str | None = None,
         image_seq_length: int = 196,
-        **_: Any,
     ) -> None:
         self.image_token = IMAGE_TOKEN
         self.image_seq_length = image_seq_length

@@ -94,7 +94,7 @@ def read_published(folder: Path, vocabulary: int | None = None) -> Published:
         config=config,
         tensors=tensors,
         unused=unused,
-        preprocessor=read_json(folder / "vision_tower/preprocessor_config.json"),
+        preprocessor=_preprocessor(folder / "vision_tower/preprocessor_config.json", vision),
         context=context,
         image_aspect_ratio=root.get("image_aspect_ratio") or "resize",
     )
@@ -113,6 +113,21 @@ def _refuse_unsupported(path: Path, root: dict[str, Any]) -> None:
     for field, values in allowed.items():
         if root.get(field) not in values:
             raise InputError(f"expected {values[0]!r}", path=path, field=field, value=root[field])
+
+
+def _preprocessor(path: Path, vision: PreTrainedConfig) -> dict[str, Any]:
+    """Read how pictures are prepared; they must come out in the tower's size."""
+    settings = read_json(path)
+    size = settings.get("crop_size") or settings.get("size")  # a crop takes the place of the size
+    sides = set(size.values()) if isinstance(size, dict) else {size} if isinstance(size, int) else set()
+    if sides != {vision.image_size}:
+        raise InputError(f"the tower takes {vision.image_size} pixels a side", path=path, field="size", value=size)
+    for field in ("image_mean", "image_std"):
+        values = settings.get(field, [0.5] * 3)
+        numbers = isinstance(values, list) and all(isinstance(one, (int, float)) for one in values)
+        if not numbers or len(values) != 3 or (field == "image_std" and 0 in values):
+            raise InputError("expected three numbers, none of a deviation zero", path=path, field=field, value=values)
+    return settings
 
 
 def _sub_config(path: Path, tensor_count: int) -> PreTrainedConfig:
