@@ -56,7 +56,7 @@ def open_study(
     """
     limits = limits or Limits.from_environment()
     told_modality, told_part = _told(modality, body_part)
-    study = _open(Path(path), limits, progress)
+    study = _open(Path(path).expanduser(), limits, progress)
     for series in study.series:
         series.modality = series.modality or told_modality
         series.body_part = series.body_part or told_part
