@@ -14,7 +14,8 @@ from pydicom.uid import UID
 
 from attending.errors import InputError, NotAvailableError
 from attending.imaging import sandbox
-from attending.imaging.dicom.instance import Frame, uid_name
+from attending.imaging.dicom.frames import Frame
+from attending.imaging.dicom.instance import uid_name
 from attending.imaging.dicom.parse import NATIVE
 from attending.imaging.limits import Limits
 

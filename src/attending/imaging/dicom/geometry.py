@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attending.errors import InputError
-from attending.imaging.dicom.instance import Frame
+from attending.imaging.dicom.frames import Frame
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -9,18 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from attending.errors import InputError
+from attending.imaging.dicom.frames import Frame, frames_of, header_window, pixel_spacing, thickness
 from attending.imaging.dicom.geometry import build_grid, split_by_orientation
 from attending.imaging.dicom.header import Header
-from attending.imaging.dicom.instance import (
-    Frame,
-    Instance,
-    PixelFormat,
-    frames_of,
-    header_window,
-    pixel_spacing,
-    read_instance,
-    thickness,
-)
+from attending.imaging.dicom.instance import Instance, PixelFormat, read_instance
 from attending.imaging.dicom.pixels import read_image, read_volume
 from attending.imaging.image2d import Image2D
 from attending.imaging.limits import Limits

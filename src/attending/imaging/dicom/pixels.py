@@ -12,8 +12,9 @@ from pydicom.pixels.processing import apply_modality_lut
 
 from attending.errors import InputError
 from attending.imaging.dicom.decode import decode
+from attending.imaging.dicom.frames import Frame
 from attending.imaging.dicom.header import Header
-from attending.imaging.dicom.instance import Frame, PixelFormat
+from attending.imaging.dicom.instance import PixelFormat
 from attending.imaging.dicom.parse import EXPLICIT_BE, NATIVE, inflate
 from attending.imaging.files import open_regular
 from attending.imaging.limits import Limits
