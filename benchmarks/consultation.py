@@ -148,7 +148,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder))
-        found = measure(LocalModel(folder), options.rounds)
+        found = measure(LocalModel.load(folder), options.rounds)
     if options.json:
         print(json.dumps(found))
         return

@@ -37,4 +37,4 @@ def imported(published: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def local(imported: dict[str, Path]) -> LocalModel:
-    return LocalModel(imported["llama"])
+    return LocalModel.load(imported["llama"])

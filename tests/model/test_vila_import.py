@@ -240,12 +240,12 @@ def test_the_folder_says_what_it_is(folder: Path, tmp_path: Path) -> None:
 
 
 def test_large_models_are_written_in_shards(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = LocalModel(import_checkpoint(folder, tmp_path / "whole")).model.state_dict()
+    whole = LocalModel.load(import_checkpoint(folder, tmp_path / "whole")).model.state_dict()
     monkeypatch.setattr("attending.model.importing._SHARD", 30_000)
     out = import_checkpoint(folder, tmp_path / "out")
     assert len(list(out.glob("model-*.safetensors"))) > 2
     assert all(path.stat().st_size < 60_000 for path in out.glob("model-*.safetensors"))
-    shards = LocalModel(out).model.state_dict()
+    shards = LocalModel.load(out).model.state_dict()
     assert whole.keys() == shards.keys()
     assert all(torch.equal(whole[name], shards[name]) for name in whole)
 
@@ -346,7 +346,7 @@ def test_nothing_is_unpickled_where_a_model_is_loaded(imported: dict[str, Path],
 
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(InputError, match="this is a pickle"):
-        LocalModel(folder)
+        LocalModel.load(folder)
     assert not (tmp_path / "harmed").exists()
 
 
@@ -355,5 +355,23 @@ def test_no_code_from_a_folder_runs_or_is_asked_for(imported: dict[str, Path], t
     (folder / "evil.py").write_text(f"import os; os.mkdir({str(tmp_path / 'harmed')!r})\nclass C: pass\n")
     edit(folder / "config.json", model_type="evil", auto_map={"AutoConfig": "evil.C"})
     with pytest.raises(InputError, match="not a model that Transformers can load"):
-        LocalModel(folder)
+        LocalModel.load(folder)
     assert not (tmp_path / "harmed").exists()
+
+
+def test_a_model_folder_that_lacks_a_tensor_is_not_filled_with_random_numbers(
+    imported: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(imported["llama"], tmp_path / "model"))
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.multi_modal_projector.layers.4.bias"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"layers\.4\.bias: the model needs this tensor, and no file has it"):
+        LocalModel.load(folder)
+    save_file(
+        {**weights, "model.multi_modal_projector.layers.4.bias": torch.zeros(31)},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(InputError, match="not a model that Transformers can load"):
+        LocalModel.load(folder)

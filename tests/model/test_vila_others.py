@@ -64,7 +64,7 @@ def llava(folder: Path) -> LocalModel:
         CLIPImageProcessorPil(size=size, crop_size=size), tokenizer, patch_size=14, num_additional_image_tokens=1,
         vision_feature_select_strategy="default", chat_template=TEMPLATE.replace("IMAGE", "'<image>'"),
     ).save_pretrained(folder)  # fmt: skip
-    return LocalModel(folder)
+    return LocalModel.load(folder)
 
 
 class PicturesOnly(Qwen2VLProcessor):
@@ -94,7 +94,7 @@ def qwen(folder: Path) -> LocalModel:
     processor = PicturesOnly(image_processor, tokenizer, chat_template=template)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("attending.model.local.AutoProcessor.from_pretrained", lambda *_, **__: processor)
-        return LocalModel(folder)
+        return LocalModel.load(folder)
 
 
 @pytest.mark.parametrize("build", [llava, qwen])

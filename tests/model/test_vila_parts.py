@@ -138,7 +138,7 @@ def test_another_language_model_answers_through_the_same_session(imported: dict[
     model = model_of(SiglipVisionConfig(**TOWER), Qwen2Config(**TEXT))
     model.save_pretrained(tmp_path)
     AutoProcessor.from_pretrained(imported["llama"]).save_pretrained(tmp_path)
-    local = LocalModel(tmp_path)
+    local = LocalModel.load(tmp_path)
     assert local.lean is None
     session, sampling = local.session(), Sampling(max_new_tokens=6)
     ask = [{"role": "user", "content": "<image> What?"}]

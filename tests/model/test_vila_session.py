@@ -33,7 +33,7 @@ def generated(model: LocalModel, messages: list[dict[str, Any]], pictures: list[
 
 @pytest.fixture(params=["llama", "vicuna"])
 def model(request: pytest.FixtureRequest, imported: dict[str, Path]) -> LocalModel:
-    return LocalModel(imported[request.param])
+    return LocalModel.load(imported[request.param])
 
 
 def test_a_session_says_what_generate_says(model: LocalModel) -> None:
@@ -234,8 +234,8 @@ def test_what_does_not_fit_is_refused(local: LocalModel, tmp_path: Path) -> None
 
 
 def test_bfloat16_sessions_run_and_stay_near_float32(imported: dict[str, Path]) -> None:
-    half = LocalModel(imported["llama"], dtype="bfloat16")
-    full = LocalModel(imported["llama"])
+    half = LocalModel.load(imported["llama"], dtype="bfloat16")
+    full = LocalModel.load(imported["llama"])
     logits = []
     for one in (half, full):
         prompt = one.prompt([ASK], [picture(1)])

@@ -51,4 +51,4 @@ def load_backend(where: str, dtype: str = "auto", device: str = "cpu") -> Backen
         return RemoteModel(where)
     if not Path(where).is_dir():
         raise InputError("expected a model folder, or an address such as http://host/v1#name", path=where)
-    return LocalModel(where, dtype, device)
+    return LocalModel.load(where, dtype, device)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
 
 from attending.errors import InputError
@@ -25,18 +25,28 @@ _PICTURES_KEPT = 64
 
 
 class LocalModel:
-    """A Transformers image-text-to-text folder: VILA-M3 imported by us, or any other such model.
+    """A Transformers image-text-to-text model: VILA-M3, or any other.
+
+    Making one costs nothing; pictures already encoded are kept, so after the weights change make another.
 
     Args:
-        folder: The folder.
-        dtype: `auto` takes what the weights are stored in; or `float32`, `bfloat16`, `float16`.
-        device: Where to put it.
-
-    Raises:
-        InputError: When the folder is not a complete, undamaged model; before any weight is read.
+        model: The model, where it is to run.
+        processor: Its processor.
+        name: What answers record as the model.
     """
 
-    def __init__(self, folder: str | PathLike[str], dtype: str = "auto", device: str = "cpu") -> None:
+    @classmethod
+    def load(cls, folder: str | PathLike[str], dtype: str = "auto", device: str = "cpu") -> "LocalModel":
+        """Load a model folder.
+
+        Args:
+            folder: The folder.
+            dtype: `auto` takes what the weights are stored in; or `float32`, `bfloat16`, `float16`.
+            device: Where to put it.
+
+        Raises:
+            InputError: When the folder is not a complete, undamaged model; most of it before any weight is read.
+        """
         folder = Path(folder)
         read_json(folder / "config.json")
         read_folder(folder)  # truncated or missing shards, overlaps, pickles
@@ -45,17 +55,23 @@ class LocalModel:
         here = {"local_files_only": True, "trust_remote_code": False}  # no download, and no code from the folder
         try:
             config = AutoConfig.from_pretrained(folder, **here)
-            self.processor = AutoProcessor.from_pretrained(folder, **here)
-            self.model = AutoModelForImageTextToText.from_pretrained(
-                folder, config=config, dtype=dtype, use_safetensors=True, **here
+            processor = AutoProcessor.from_pretrained(folder, **here)
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **here
             )
         except (ValueError, KeyError, OSError, RuntimeError, TypeError) as error:
             raise InputError("not a model that Transformers can load", path=folder, value=str(error)) from error
         finally:
             if bars:
                 transformers_logging.enable_progress_bar()
-        self.model.to(device).eval()
-        self.name = folder.resolve().name
+        for name in sorted(report["missing_keys"]):  # Transformers would go on with random numbers
+            raise InputError("the model needs this tensor, and no file has it", path=folder, field=name)
+        return cls(model.to(device).eval(), processor, folder.resolve().name)
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, name: str) -> None:
+        self.model = model
+        self.processor = processor
+        self.name = name
         self.tokenizer = self.processor.tokenizer
         self.lock = threading.Lock()
         self.image_token_id: int | None = getattr(self.model.config, "image_token_id", None)
