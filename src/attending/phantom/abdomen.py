@@ -24,7 +24,7 @@ CAVA = [[24, -6, -8], [24, -10, -60], [20, -14, -110], [17, -14, -160], [15, -16
 def organ_plan(rng: np.random.Generator) -> dict[str, float]:
     """Sizes of one patient's organs relative to the canonical ones."""
     names = ("liver", "spleen", "right kidney", "left kidney", "pancreas", "stomach", "bladder", "gallbladder")
-    return {name: float(np.clip(rng.normal(1.0, 0.06), 0.86, 1.14)) for name in names}
+    return {name: float(np.clip(rng.normal(1.0, 0.08), 0.82, 1.16)) for name in names}
 
 
 def draw_abdomen(
@@ -77,8 +77,8 @@ def _turn(axis: int, degrees: float) -> np.ndarray:
 
 def kidney_pose(side: int, size: float) -> tuple[Points, Points, np.ndarray]:
     """Centre, radii (canonical mm) and rotation of a kidney; +1 right, -1 left."""
-    center = np.array([side * 60.0, -42.0, -142.0 if side > 0 else -126.0])
-    return center, np.array([25.0, 27.0, 54.0]) * size, _turn(2, side * 32) @ _turn(1, side * 13)
+    center = np.array([side * 65.0, -41.0, -140.0 if side > 0 else -126.0])
+    return center, np.array([28.0, 30.0, 58.0]) * size, _turn(2, side * 32) @ _turn(1, side * 13)
 
 
 def _kidney(
@@ -94,11 +94,9 @@ def _kidney(
         8.5,
     )
     region = kidney.region
-    whole = canvas.ellipsoid(center, radii + 40)  # a region that holds both
     fat = np.full(canvas.grid.shape, 1e3, np.float32)
     fat[notch.region] = notch.distance
     kidney = Shape(region, np.maximum(kidney.distance, -fat[region]))
-    del whole
     label = 5 if side > 0 else 14
     canvas.paint(kidney, value["renal cortex"], label, inside=room)
     # Pyramids: medulla in lobes between columns of cortex, seen while contrast is in the cortex.
@@ -108,18 +106,15 @@ def _kidney(
     medulla = np.maximum(kidney.distance + 7.5, np.asarray(lobes + 0.6, np.float32))
     canvas.paint(Shape(region, medulla), value["renal medulla"], inside=room)
     canvas.paint(notch, value["inner fat"], inside=None)
-    pelvis = canvas.tube(
-        np.stack(
-            [center + tilt @ np.array([-side * 9.0, 2, 0]), hilum + [-side * 12, 0, -6], hilum + [-side * 16, 2, -50]]
-        ),
-        [6, 4.5, 1.8],
-    )
-    canvas.paint(pelvis, 6.0 if value["ureter"] == 0 else value["ureter"])
+    drain = np.stack([center + tilt @ np.array([-side * 9.0, 2, 0]), hilum, hilum])
+    drain[1:] += [[-side * 12, 0, -6], [-side * 16, 2, -50]]
+    canvas.paint(canvas.tube(drain, [6, 4.5, 1.8]), 6.0 if value["ureter"] == 0 else value["ureter"])
     aorta_side = np.array([-2 if side < 0 else 18, -14, center[2] + 4])
-    vein = curve([hilum + [side * 3, 2, 0], (hilum + aorta_side) / 2 + [0, 8, 2], aorta_side + [0, 8, 0]], 10)
-    canvas.paint(canvas.tube(vein, 4.2), value["vein"])
-    artery = curve([hilum + [side * 2, -3, 4], (hilum + aorta_side) / 2 + [0, 0, 6], [-3, -15, center[2] + 14]], 10)
-    canvas.paint(canvas.tube(artery, 2.6), value["artery"], thin=2.6)
+    between = (hilum + aorta_side) / 2
+    vein = np.stack([hilum, between, aorta_side]) + np.array([[side * 3, 2, 0], [0, 8, 2], [0, 8, 0]])
+    canvas.paint(canvas.tube(curve(vein, 10), 4.2), value["vein"])
+    artery = np.stack([hilum, between, [-3, -15, center[2] + 14]]) + np.array([[side * 2, -3, 4], [0, 0, 6], [0, 0, 0]])
+    canvas.paint(canvas.tube(curve(artery, 10), 2.6), value["artery"], thin=2.6)
     gland = 8 if side > 0 else 9
     top = center + tilt @ np.array([-side * 6, 8, 56])
     for leg in ([side * 3, -16, -10], [side * 13, -12, -10]):
@@ -127,20 +122,21 @@ def _kidney(
 
 
 def _spleen(canvas: Canvas, size: float, room: Field, value: dict[str, float], texture: Field) -> None:
-    spleen = canvas.ellipsoid([-98, -38, -74], np.array([44, 56, 58]) * size, _turn(2, -24))
+    spleen = canvas.ellipsoid([-98, -38, -74], np.array([46, 60, 62]) * size, _turn(2, -24))
     hollow = canvas.ellipsoid([-58, 0, -74], [42, 42, 74])
     cut = np.full(canvas.grid.shape, -1e3, np.float32)
     cut[hollow.region] = -hollow.distance
     distance = np.maximum(spleen.distance, cut[spleen.region])
     moire = value["moire"] * np.sin(canvas.x[spleen.region] / 5 + 2.5 * texture[spleen.region]) * 16
-    canvas.paint(Shape(spleen.region, distance), value["spleen"] + 3 * texture[spleen.region] + moire, 3, inside=room)
+    hu = np.asarray(value["spleen"] + 3 * texture[spleen.region] + moire, np.float32)
+    canvas.paint(Shape(spleen.region, distance), hu, 3, inside=room)
 
 
 def liver_shape(canvas: Canvas, size: float) -> Shape:
     """Right lobe, left lobe and tip of the liver, before they are cut by wall and diaphragm."""
-    right = canvas.ellipsoid([76, -4, -62], np.array([78, 84, 78]) * size)
-    left = canvas.ellipsoid([4, 42, -46], np.array([82, 36, 34]) * size, _turn(1, 8))
-    tip = canvas.ellipsoid([104, -8, -130], np.array([34, 54, 56]) * size)
+    right = canvas.ellipsoid([74, -4, -66], np.array([84, 90, 84]) * size, pad=24)
+    left = canvas.ellipsoid([2, 42, -48], np.array([88, 40, 38]) * size, _turn(1, 8), pad=24)
+    tip = canvas.ellipsoid([102, -8, -132], np.array([38, 60, 62]) * size, pad=24)
     return smooth_union([right, left, tip], canvas, 24)
 
 
@@ -180,7 +176,7 @@ def _liver(
     liver = liver_shape(canvas, size)
     kidney_center, kidney_radii, tilt = kidney_pose(1, 1.0)
     cuts = [
-        canvas.ellipsoid(kidney_center + [2, -4, 0], kidney_radii + 7, tilt),
+        canvas.ellipsoid(kidney_center + np.array([2, -4, 0]), kidney_radii + 7, tilt),
         canvas.tube(curve(CAVA, 12), 12.0),
         canvas.tube([[24, -4, -104], [26, 22, -96], [4, 26, -82]], 11.0),  # porta hepatis
         canvas.tube([[8, 84, -60], [10, 58, -84], [22, 36, -104]], 5.0),  # ligamentum teres
@@ -220,7 +216,7 @@ def _cava(canvas: Canvas, value: dict[str, float]) -> None:
 
 def _pancreas(canvas: Canvas, size: float, value: dict[str, float], texture: Field) -> None:
     path = curve(PANCREAS, 40)
-    radius = np.interp(np.linspace(0, 1, 40), [0, 0.15, 0.4, 0.6, 1], [11, 15, 8.5, 10.5, 8.5]) * size
+    radius = np.interp(np.linspace(0, 1, 40), [0, 0.15, 0.4, 0.6, 1], [12, 16.5, 9.5, 12, 9.5]) * size
     gland = canvas.tube(path, radius)
     lobules = gland.distance + 1.5 * texture[gland.region]
     canvas.paint(Shape(gland.region, lobules), value["pancreas"], 4)
@@ -273,8 +269,10 @@ def _small_bowel(canvas: Canvas, rng: np.random.Generator, room: Field, value: d
 
 def _colon(canvas: Canvas, rng: np.random.Generator, room: Field, value: dict[str, float]) -> None:
     sag = rng.uniform(0, 30)
-    path = curve([[92, -6, -262], [106, -18, -220], [106, -20, -178], [92, 20, -164], [60, 62, -168], [0, 70, -172 - sag], [-62, 60, -158],
-                  [-98, 14, -118], [-112, -18, -104], [-112, -30, -150], [-110, -24, -220], [-96, -4, -262], [-58, 20, -300], [-22, -8, -318],
+    path = curve([[92, -6, -262], [106, -18, -220], [106, -20, -178], [92, 20, -164], [60, 62, -168],
+                  [0, 70, -172 - sag], [-62, 60, -158],
+                  [-98, 14, -118], [-112, -18, -104], [-112, -30, -150], [-110, -24, -220], [-96, -4, -262],
+                  [-58, 20, -300], [-22, -8, -318],
                   [-4, -34, -330]], 220)  # fmt: skip
     t = np.linspace(0, 1, len(path))
     radius = np.interp(t, [0, 0.1, 0.35, 0.6, 0.8, 1], [25, 24, 21, 19, 14, 13]) + 2.2 * np.sin(t * 210)
@@ -304,8 +302,8 @@ def _mesentery(canvas: Canvas, rng: np.random.Generator, value: dict[str, float]
     canvas.paint(canvas.tube([[14, 20, -134], [12, 16, -190], [16, 20, -240]], [5.2, 4.8, 3.4]), value["portal"], 17)
     canvas.paint(canvas.tube([[-4, -10, -98], [0, 8, -100], [20, 16, -104]], [3.8, 3.4, 2.4]), value["artery"])
     for _ in range(46):
-        start = root + [rng.uniform(-6, 14), 10, rng.uniform(-100, -10)]
-        end = start + [rng.uniform(-62, 62), rng.uniform(0, 48), rng.uniform(-42, 12)]
+        start = root + np.array([rng.uniform(-6, 14), 10, rng.uniform(-100, -10)])
+        end = start + np.array([rng.uniform(-62, 62), rng.uniform(0, 48), rng.uniform(-42, 12)])
         canvas.paint(
             canvas.tube(curve([start, (start + end) / 2 + rng.normal(0, 6, 3), end], 6), 1.5),
             value["vein"] - 20,

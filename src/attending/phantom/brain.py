@@ -11,8 +11,8 @@ from attending.phantom.finding import Finding
 from attending.phantom.patient import Patient
 from attending.phantom.random import stream
 
-TISSUES = ("air", "csf", "grey matter", "white matter", "deep grey matter", "fat", "muscle", "bone", "marrow", "skin", "vitreous", "vessel",
-           "necrosis", "enhancing tumor", "edema")  # fmt: skip
+TISSUES = ("air", "csf", "grey matter", "white matter", "deep grey matter", "fat", "muscle", "bone", "marrow",
+           "skin", "vitreous", "vessel", "necrosis", "enhancing tumor", "edema")  # fmt: skip
 """Tissues by id; every voxel is a mixture of them."""
 TISSUE = {name: i for i, name in enumerate(TISSUES)}
 
@@ -117,10 +117,10 @@ def _floor(canvas: Canvas) -> Field:
 def _vault(canvas: Canvas, floor: Field, grow: float) -> Shape:
     """Inside of the skull, grown by some mm."""
     parts = [
-        canvas.ellipsoid([0, -3, 13], np.array([68, 86, 63]) + grow),
-        canvas.ellipsoid([0, -54, -36], np.array([56, 38, 34]) + grow),
-        canvas.ellipsoid([40, 6, -20], np.array([28, 44, 24]) + grow),
-        canvas.ellipsoid([-40, 6, -20], np.array([28, 44, 24]) + grow),
+        canvas.ellipsoid([0, -3, 13], np.array([68, 86, 63]) + grow, pad=14),
+        canvas.ellipsoid([0, -54, -36], np.array([56, 38, 34]) + grow, pad=14),
+        canvas.ellipsoid([40, 6, -20], np.array([28, 44, 24]) + grow, pad=14),
+        canvas.ellipsoid([-40, 6, -20], np.array([28, 44, 24]) + grow, pad=14),
     ]
     shape = smooth_union(parts, canvas, 14)
     base = floor[shape.region] - np.float32(grow) - canvas.z[shape.region]
@@ -138,9 +138,9 @@ def _head_outside(canvas: Canvas, mixture: Mixture, floor: Field) -> Shape:
     vault = _vault(canvas, floor, 1.0)
     outer = _vault(canvas, floor, 1.0 + 7.0)
     scalp = _vault(canvas, floor, 1.0 + 12.5)
-    face = canvas.ellipsoid([0, 46, -62], [60, 50, 62])
-    neck = canvas.tube([[0, -38, -60], [0, -42, -140]], [58, 56])
-    nose = canvas.tube([[0, 92, -30], [0, 108, -58]], [7, 13])
+    face = canvas.ellipsoid([0, 46, -62], [60, 50, 62], pad=26)
+    neck = canvas.tube([[0, -38, -60], [0, -42, -140]], [58, 56], pad=26)
+    nose = canvas.tube([[0, 92, -30], [0, 108, -58]], [7, 13], pad=26)
     skin = smooth_union([scalp, face, neck, nose], canvas, 26)
     mixture.paint(skin, "skin")
     mixture.paint(Shape(skin.region, skin.distance + 2.2), "fat")
@@ -179,7 +179,8 @@ def _head_outside(canvas: Canvas, mixture: Mixture, floor: Field) -> Shape:
 def _brain_surface(canvas: Canvas, floor: Field) -> Field:
     """Signed distance to the hemispheres, without their folds."""
     whole = smooth_union([
-        canvas.ellipsoid([0, -3, 14], [66.5, 84, 60.5]), canvas.ellipsoid([40, 6, -19], [26.5, 42, 22.5]), canvas.ellipsoid([-40, 6, -19], [26.5, 42, 22.5]),
+        canvas.ellipsoid([0, -3, 14], [66.5, 84, 60.5], pad=14), canvas.ellipsoid([40, 6, -19], [26.5, 42, 22.5], pad=14),
+        canvas.ellipsoid([-40, 6, -19], [26.5, 42, 22.5], pad=14),
     ], canvas, 14)  # fmt: skip
     total = np.maximum(_whole(canvas, whole), np.float32(1.0) - np.abs(canvas.x))
     # The tentorium keeps the hemispheres off the cerebellum.

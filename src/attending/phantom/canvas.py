@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 Field = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 Region = tuple[slice, slice, slice]
+PointsLike = npt.ArrayLike | Sequence[object]
 
 
 class Grid(NamedTuple):
@@ -132,11 +134,13 @@ class Canvas:
         """Canonical x, y, z of the voxels of a region."""
         return self.x[region], self.y[region], self.z[region]
 
-    def ellipsoid(self, center: npt.ArrayLike, radii: npt.ArrayLike, tilt: npt.NDArray[Any] | None = None) -> Shape:
-        """An ellipsoid; `tilt` is a `[3, 3]` rotation whose columns are its axes."""
+    def ellipsoid(
+        self, center: npt.ArrayLike, radii: npt.ArrayLike, tilt: npt.NDArray[Any] | None = None, pad: float = 0.0
+    ) -> Shape:
+        """An ellipsoid; `tilt` is a `[3, 3]` rotation whose columns are its axes, `pad` mm of distance around it."""
         middle, radius = np.asarray(center, float), np.asarray(radii, float)
         half = radius if tilt is None else np.sqrt(((tilt * radius) ** 2).sum(1))
-        region = self.region(middle - half, middle + half)
+        region = self.region(middle - half - pad, middle + half + pad)
         local = [c - np.float32(m) for c, m in zip(self.coordinates(region), middle, strict=True)]
         if tilt is not None:
             turn = tilt.astype(np.float32)
@@ -148,24 +152,29 @@ class Canvas:
         k1 = np.sqrt(again[0] ** 2 + again[1] ** 2 + again[2] ** 2)
         return Shape(region, k0 * (k0 - 1) / np.maximum(k1, np.float32(0.5 / radius.max())))
 
-    def tube(self, points: npt.ArrayLike, radii: npt.ArrayLike, flat: float = 1.0) -> Shape:
+    def tube(self, points: PointsLike, radii: npt.ArrayLike, flat: float = 1.0, pad: float = 0.0) -> Shape:
         """A tube along a polyline `[N, 3]` with a radius at each point; `flat` < 1 stretches its section along z."""
-        path = np.asarray(points, float)
+        path: Points = np.asarray(points, float)
         radius = np.broadcast_to(np.asarray(radii, float), path.shape[:1])
-        pad = radius.max() / np.array([1, 1, flat])
-        region = self.region(path.min(0) - pad, path.max(0) + pad)
+        reach = (radius.max() + pad) / np.array([1, 1, flat])
+        region = self.region(path.min(0) - reach, path.max(0) + reach)
         distance = np.full([s.stop - s.start for s in region], 1e3, np.float32)
         if distance.size:
             for a, b, ra, rb in zip(path[:-1], path[1:], radius[:-1], radius[1:], strict=True):
-                self._capsule(distance, region, (a, b), (ra, rb), flat)
+                self._capsule(distance, region, (a, b), (ra, rb), (flat, pad))
         return Shape(region, distance)
 
     def _capsule(
-        self, distance: Field, region: Region, ends: tuple[Points, Points], radii: tuple[float, float], flat: float
+        self,
+        distance: Field,
+        region: Region,
+        ends: tuple[Points, Points],
+        radii: tuple[float, float],
+        look: tuple[float, float],
     ) -> None:
         """Lower `distance` to that of one straight piece of a tube."""
-        a, b = ends
-        pad = (max(radii) + 2 * self.soft) / np.array([1, 1, flat])
+        (a, b), (flat, extra) = ends, look
+        pad = (max(radii) + 2 * self.soft + extra) / np.array([1, 1, flat])
         box = self.region(np.minimum(a, b) - pad, np.maximum(a, b) + pad)
         box = tuple(
             slice(max(p.start, q.start), max(p.start, min(p.stop, q.stop))) for p, q in zip(box, region, strict=True)
@@ -190,7 +199,9 @@ class Canvas:
     def coverage(self, distance: Field, thin: float | None = None) -> Field:
         """Share of each voxel inside a shape; `thin` is the radius (mm) of a shape that may be finer than a voxel."""
         share = np.clip(0.5 - distance / np.float32(self.soft), 0, 1)
-        return share if thin is None or 2 * thin >= self.soft else share * np.float32(2 * thin / self.soft)
+        if thin is not None and 2 * thin < self.soft:
+            share *= np.float32(2 * thin / self.soft)
+        return np.asarray(share, np.float32)
 
     def sheet(self, distance: Field, width: float) -> Field:
         """Share of each voxel taken by a sheet `width` mm thick at distance 0, however thin."""
@@ -223,7 +234,7 @@ class Canvas:
 
 
 def smooth_union(shapes: list[Shape], canvas: Canvas, blend: float) -> Shape:
-    """Shapes melted into one: a polynomial smooth minimum over `blend` mm."""
+    """Shapes melted into one: a polynomial smooth minimum over `blend` mm, by which their boxes should be padded."""
     region: Region = tuple(  # type: ignore[assignment]
         slice(min(s.region[i].start for s in shapes), max(s.region[i].stop for s in shapes)) for i in range(3)
     )
@@ -236,11 +247,11 @@ def smooth_union(shapes: list[Shape], canvas: Canvas, blend: float) -> Shape:
     return Shape(region, total)
 
 
-def curve(points: npt.ArrayLike, count: int) -> Points:
+def curve(points: PointsLike, count: int) -> Points:
     """A smooth curve `[count, 3]` through control points, evenly in their chord length."""
     from scipy.interpolate import CubicSpline
 
-    control = np.asarray(points, float)
+    control: Points = np.asarray(points, float)
     if len(control) == 2:
         return np.linspace(control[0], control[1], count)
     length = np.r_[0, np.cumsum(np.linalg.norm(np.diff(control, axis=0), axis=1))]

@@ -33,9 +33,9 @@ class Visit:
 
     Attributes:
         date: Study date.
-        volumes: Images by name: `ct`; `t1`, `t1ce`, `t2`, `flair`; or `frontal`, a radiograph as `[X, 1, Z]` of 0 to 4095.
-        labels: Label ids `[X, Y, Z]` uint8: VISTA3D's on CT, BraTS on MRI; on radiographs `[C, X, 1, Z]` with one channel
-            per name in `channels`, since shadows overlap.
+        volumes: Images by name: `ct`; `t1`, `t1ce`, `t2`, `flair`; or `frontal`, a radiograph `[X, 1, Z]` of 0 to 4095.
+        labels: Label ids `[X, Y, Z]` uint8: VISTA3D's on CT, BraTS on MRI; on radiographs `[C, X, 1, Z]` with a
+            channel per name in `channels`, since shadows overlap.
         instances: `[X, Y, Z]` uint8 with n for the n-th of `findings`; on radiographs `[C, X, 1, Z]`.
         findings: Those present, in that order.
         tissue: Tissue ids of a head (`attending.phantom.brain.TISSUES`), or None.
@@ -315,8 +315,9 @@ def _only_visible(visit: Visit, asked: bool) -> Visit:
         rows = [*range(organs), *(organs + i for i in kept)]
         channels = tuple(visit.channels[i] for i in rows)
         instances = array[kept] if kept else np.zeros_like(array[:1])
-        return replace(visit, findings=findings, channels=channels, labels=replace(visit.labels, array=visit.labels.array[rows]),
-                       instances=replace(visit.instances, array=instances))  # fmt: skip
+        labels = replace(visit.labels, array=visit.labels.array[rows])
+        shadows = replace(visit.instances, array=instances)
+        return replace(visit, findings=findings, channels=channels, labels=labels, instances=shadows)
     table = np.zeros(256, np.uint8)
     for new, old in enumerate(kept):
         table[old + 1] = new + 1

@@ -11,7 +11,8 @@ from attending.phantom.canvas import Canvas, Field, Points, Shape, curve, rough,
 from attending.phantom.patient import Patient
 from attending.phantom.skeleton import spine_y
 
-AORTA = [[-6, 22, 42], [-2, 30, 75], [4, 28, 105], [-4, 12, 128], [-16, -14, 132], [-24, -38, 118], [-26, -44, 90], [-24, -42, 30],
+AORTA = [[-6, 22, 42], [-2, 30, 75], [4, 28, 105], [-4, 12, 128], [-16, -14, 132], [-24, -38, 118],
+         [-26, -44, 90], [-24, -42, 30],
          [-16, -36, -30], [-8, -26, -80], [-4, -14, -150], [-2, -14, -212]]  # fmt: skip
 
 
@@ -32,7 +33,7 @@ class Heart(NamedTuple):
 
 def oblique_fissure(y: Field | float) -> Field | float:
     """Height of the oblique fissure at front-back position y, canonical mm."""
-    return 34.0 - 1.05 * y  # type: ignore[operator]
+    return 34.0 - 1.05 * y
 
 
 HORIZONTAL_FISSURE = 42.0
@@ -72,7 +73,7 @@ def lung_tree(rng: np.random.Generator, side: int, root: Points, depth: int, rad
 
 def mediastinum(canvas: Canvas, heart: Heart) -> Field:
     """Signed distance to all that lies between the lungs."""
-    x, y, z = canvas.x, canvas.y, canvas.z
+    x, y, _z = canvas.x, canvas.y, canvas.z
     zs = canvas.grid.axis(2) / canvas.warp.scale[2]
     wide = np.interp(zs, [-60, 20, 70, 100, 140, 175, 210], [25, 25, 30, 27, 25, 26, 30]).astype(np.float32)
     middle = np.interp(zs, [-60, 40, 110, 200], [-12, -6, 0, -2]).astype(np.float32)
@@ -104,9 +105,9 @@ def _sac(canvas: Canvas, heart: Heart) -> Shape:
     """Heart with its fat, as the lungs see it."""
     cx, cy, cz = heart.center
     s = heart.size
-    left = canvas.ellipsoid([cx - 18 * s, cy + 6, cz - 12], [54 * s, 42 * s, 46 * s], _axes(-28, 24))
-    right = canvas.ellipsoid([cx + 28 * s, cy - 2, cz + 6], [30 * s, 36 * s, 42 * s])
-    base = canvas.ellipsoid([cx, cy + 2, cz + 42], [34, 30, 30])
+    left = canvas.ellipsoid([cx - 18 * s, cy + 6, cz - 12], [54 * s, 42 * s, 46 * s], _axes(-28, 24), pad=22)
+    right = canvas.ellipsoid([cx + 28 * s, cy - 2, cz + 6], [30 * s, 36 * s, 42 * s], pad=22)
+    base = canvas.ellipsoid([cx, cy + 2, cz + 42], [34, 30, 30], pad=22)
     return smooth_union([left, right, base], canvas, 22)
 
 
@@ -211,9 +212,12 @@ def draw_esophagus(canvas: Canvas) -> None:
 
 def _neck_vessels(canvas: Canvas, value: dict[str, float]) -> None:
     for path, radius, label, hu in (
-        ([[2, 20, 134], [14, 22, 160], [34, 26, 185]], 5.5, 109, "artery"), ([[-8, 6, 138], [-14, 10, 170], [-24, 12, 230]], 3.8, 112, "artery"),
-        ([[34, 26, 185], [28, 14, 230]], 3.8, 113, "artery"), ([[-18, -8, 138], [-26, -4, 170], [-70, 12, 200]], 4.6, 124, "artery"),
-        ([[34, 26, 185], [70, 14, 200]], 4.6, 123, "artery"), ([[27, 24, 160], [-10, 36, 168], [-38, 32, 186]], 6.0, 110, "superior cava"),
+        ([[2, 20, 134], [14, 22, 160], [34, 26, 185]], 5.5, 109, "artery"),
+        ([[-8, 6, 138], [-14, 10, 170], [-24, 12, 230]], 3.8, 112, "artery"),
+        ([[34, 26, 185], [28, 14, 230]], 3.8, 113, "artery"),
+        ([[-18, -8, 138], [-26, -4, 170], [-70, 12, 200]], 4.6, 124, "artery"),
+        ([[34, 26, 185], [70, 14, 200]], 4.6, 123, "artery"),
+        ([[27, 24, 160], [-10, 36, 168], [-38, 32, 186]], 6.0, 110, "superior cava"),
         ([[28, 16, 172], [36, 30, 192]], 6.5, 111, "superior cava"),
     ):  # fmt: skip
         canvas.paint(canvas.tube(curve(path, 12), radius), value[hu], label)

@@ -82,7 +82,7 @@ def _couch(canvas: Canvas, table: str) -> None:
 def _acquire(
     value: Field, grid: Grid, settings: dict[str, float], rng: np.random.Generator, height: Field
 ) -> npt.NDArray[np.int16]:
-    """Blur or sharpen by the kernel, add noise with the kernel's grain, streaks across the shoulders, and round to HU."""
+    """Blur or sharpen by the kernel, add noise of the same grain and streaks across the shoulders, round to HU."""
     from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
     grain = rng.standard_normal(grid.shape, dtype=np.float32)

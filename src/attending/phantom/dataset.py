@@ -170,8 +170,10 @@ def _claim(plan: Plan, root: Path) -> None:
             held = json.loads(path.read_text(encoding="utf-8"))
             differ = [k for k in wanted if k != "count" and held.get(k) != wanted[k]]
             if differ:
-                raise InputError(f"this folder holds another dataset ({differ[0]} is {held.get(differ[0])}); choose another folder",
-                                 path=path, field=differ[0], value=wanted[differ[0]])  # fmt: skip
+                problem = (
+                    f"this folder holds another dataset ({differ[0]} is {held.get(differ[0])}); choose another folder"
+                )
+                raise InputError(problem, path=path, field=differ[0], value=wanted[differ[0]])
         aside = path.with_name(f".dataset-{os.getpid()}")
         aside.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
         aside.replace(path)

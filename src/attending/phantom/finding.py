@@ -40,19 +40,22 @@ class FindingKind(NamedTuple):
 
 _LOBES = ("right upper lobe", "right middle lobe", "right lower lobe", "left upper lobe", "left lower lobe")
 _LIVER = ("segment II", "segment III", "segment IV", "segment V", "segment VI", "segment VII", "segment VIII")
-_BOTH = ("right", "left")
+_RENAL = ("upper pole", "interpolar region", "lower pole")
+_BRAIN = ("frontal lobe", "parietal lobe", "temporal lobe", "occipital lobe")
+_RIBS = tuple(f"rib {n}" for n in range(3, 10))
+_BOTH, _AMOUNT = ("right", "left"), ("small", "moderate", "large")
 KINDS: dict[str, FindingKind] = {
     "liver lesion": FindingKind(26, ("ct",), (8, 90), _LIVER, (), ("hypodense", "hyperdense", "cystic"), 4, 45),
     "lung nodule": FindingKind(23, ("ct", "cxr"), (6, 60), _LOBES, (), ("solid", "ground-glass", "calcified"), 4, 32),
-    "kidney lesion": FindingKind(116, ("ct",), (8, 45), ("upper pole", "interpolar region", "lower pole"), _BOTH, ("cystic", "solid"), 2, 32),
+    "kidney lesion": FindingKind(116, ("ct",), (8, 45), _RENAL, _BOTH, ("cystic", "solid"), 2, 32),
     "pancreas lesion": FindingKind(24, ("ct",), (8, 26), ("head", "body", "tail"), (), ("hypodense", "cystic"), 1, 26),
-    "brain tumor": FindingKind(1, ("mri",), (18, 70), ("frontal lobe", "parietal lobe", "temporal lobe", "occipital lobe"), _BOTH, ("necrotic", "solid"), 1, 55),
-    "effusion": FindingKind(141, ("ct", "cxr"), (15, 150), ("pleural space",), _BOTH, ("small", "moderate", "large"), 2, 110),
-    "pneumothorax": FindingKind(142, ("ct", "cxr"), (8, 50), ("pleural space",), _BOTH, ("small", "moderate", "large"), 1, 40),
+    "brain tumor": FindingKind(1, ("mri",), (18, 70), _BRAIN, _BOTH, ("necrotic", "solid"), 1, 55),
+    "effusion": FindingKind(141, ("ct", "cxr"), (40, 150), ("pleural space",), _BOTH, _AMOUNT, 2, 110),
+    "pneumothorax": FindingKind(142, ("ct", "cxr"), (14, 50), ("pleural space",), _BOTH, _AMOUNT, 1, 40),
     "consolidation": FindingKind(143, ("ct", "cxr"), (30, 110), _LOBES, (), ("patchy", "dense"), 2, 85),
     "atelectasis": FindingKind(144, ("ct", "cxr"), (30, 90), ("lower zone",), _BOTH, ("linear",), 2, 80),
     "edema": FindingKind(145, ("ct", "cxr"), (40, 90), ("both lungs",), (), ("mild", "severe"), 1, 90),
-    "fracture": FindingKind(146, ("ct", "cxr"), (10, 24), tuple(f"rib {n}" for n in range(3, 10)), _BOTH, ("displaced",), 2, 24),
+    "fracture": FindingKind(146, ("ct", "cxr"), (10, 24), _RIBS, _BOTH, ("displaced",), 2, 24),
     "cardiomegaly": FindingKind(115, ("ct", "cxr"), (150, 190), ("heart",), (), ("enlarged",), 1, 185),
 }  # fmt: skip
 MARGINS = ("smooth", "lobulated", "spiculated")
@@ -208,10 +211,8 @@ def _random_requests(rng: np.random.Generator, study: str) -> list[Request]:
         return [Request("brain tumor")] if rng.random() < 0.65 else []
     if rng.random() < 0.3:
         return []
-    if study == "ct":  # mostly lesions: the other findings are told better on radiographs
-        weight = np.array([4, 3, 3, 2, 1, 0.5, 1, 0.5, 0.5, 0.5, 0.5])
-    else:
-        weight = np.ones(len(kinds))
+    # On CT mostly lesions: the other findings are told better on radiographs.
+    weight = np.array([4, 3, 3, 2, 1, 0.5, 1, 0.5, 0.5, 0.5, 0.5]) if study == "ct" else np.ones(len(kinds))
     chosen = rng.choice(
         len(kinds), int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15])), replace=False, p=weight / weight.sum()
     )

@@ -19,10 +19,13 @@ Instances = npt.NDArray[np.uint8]
 
 # Where the centre of a lesion may lie: centre of a box and its half widths, canonical mm.
 _BOXES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
-    "segment II": ((-18, 42, -38), (12, 8, 6)), "segment III": ((-12, 48, -56), (12, 8, 6)), "segment IV": ((22, 40, -56), (10, 10, 12)),
-    "segment V": ((72, 30, -98), (12, 10, 10)), "segment VI": ((92, -22, -114), (10, 14, 10)), "segment VII": ((88, -36, -52), (12, 14, 12)),
+    "segment II": ((-18, 42, -38), (12, 8, 6)), "segment III": ((-12, 48, -56), (12, 8, 6)),
+    "segment IV": ((22, 40, -56), (10, 10, 12)),
+    "segment V": ((72, 30, -98), (12, 10, 10)), "segment VI": ((92, -22, -114), (10, 14, 10)),
+    "segment VII": ((88, -36, -52), (12, 14, 12)),
     "segment VIII": ((70, 16, -42), (14, 14, 12)),
-    "right upper lobe": ((72, 8, 120), (18, 24, 24)), "right middle lobe": ((72, 48, 22), (18, 10, 10)), "right lower lobe": ((74, -45, 25), (18, 16, 26)),
+    "right upper lobe": ((72, 8, 120), (18, 24, 24)), "right middle lobe": ((72, 48, 22), (18, 10, 10)),
+    "right lower lobe": ((74, -45, 25), (18, 16, 26)),
     "left upper lobe": ((-72, 18, 115), (18, 22, 28)), "left lower lobe": ((-76, -48, 25), (16, 14, 26)),
     "head": ((38, 10, -150), (3, 2, 4)), "body": ((-10, 26, -115), (7, 2, 2)), "tail": ((-72, -8, -100), (6, 3, 2)),
 }  # fmt: skip
@@ -43,16 +46,15 @@ def lesion_center(finding: Finding, attempt: int = 0) -> Points:
         from attending.phantom.abdomen import kidney_pose
 
         side = 1 if finding.side == "right" else -1
-        center, radii, tilt = kidney_pose(side, 1.0)
+        center, _, tilt = kidney_pose(side, 1.0)
         along = _POLES[finding.place]
         # Lateral and a little out, so that it bulges from the cortex and spares the hilum.
         out = 13.0 + min(finding.size, 40) * 0.14
         angle = rng.uniform(-0.7, 0.7)
-        return np.asarray(
-            center + tilt @ np.array([side * out * np.cos(angle), out * np.sin(angle), along + rng.uniform(-5, 5)])
-        )
+        offset = np.array([side * out * np.cos(angle), out * np.sin(angle), along + rng.uniform(-5, 5)])
+        return np.asarray(center + tilt @ offset, float)
     middle, half = _BOXES[finding.place]
-    return np.asarray(middle) + rng.uniform(-1, 1, 3) * np.asarray(half)
+    return np.asarray(middle + rng.uniform(-1, 1, 3) * np.asarray(half), float)
 
 
 def place_lesions(findings: Sequence[Finding], asked: bool) -> tuple[Finding, ...]:
@@ -79,8 +81,10 @@ def place_lesions(findings: Sequence[Finding], asked: bool) -> tuple[Finding, ..
                 break
         else:
             if asked:
-                raise InputError(f"{finding.kind} does not fit beside the others; ask for less than {2 * reach:g} mm or for fewer",
-                                 field="place", value=finding.place)  # fmt: skip
+                problem = (
+                    f"{finding.kind} does not fit beside the others; ask for less than {2 * reach:g} mm or for fewer"
+                )
+                raise InputError(problem, field="place", value=finding.place)
     return tuple(placed)
 
 
@@ -201,14 +205,14 @@ def _fill(
 
 def _effusion(finding: Finding, mine: Field, place: tuple[Field, Field, Field], wall: Field, erect: bool) -> Field:
     """Fluid in the lowest part of the pleural space, with a meniscus up the wall; `size` is its depth in mm."""
-    x, y, z = place
+    _x, y, z = place
     rise = np.float32(26) * np.exp(np.clip(wall + 2, -200, 0) / np.float32(9)) * np.float32(min(1.0, finding.size / 60))
     surface = (
         z - (-84 + np.float32(finding.size) + rise)
         if erect
         else y - (-88 + np.float32(finding.size * 0.62) + rise * 0.6)
     )
-    return np.maximum(mine, surface)
+    return np.asarray(np.maximum(mine, surface), np.float32)
 
 
 def _blob(canvas: Canvas, finding: Finding, center: Points, radii: npt.ArrayLike) -> Shape:
@@ -252,7 +256,7 @@ def _consolidation(
     canvas.label[shape.region][mask] = finding.label
     instances[shape.region][mask] = numbers[finding.id]
     for k in range(4):  # air bronchograms
-        way = stream(finding.seed, "bronchus", k).normal(0, 0.5, 3) + [np.sign(center[0]), 0, 0]
+        way = stream(finding.seed, "bronchus", k).normal(0, 0.5, 3) + np.array([np.sign(center[0]), 0, 0])
         path = np.stack([np.asarray(center) - way * radius * 0.7, np.asarray(center) + way * radius * 0.6])
         air = canvas.tube(path, [2.2, 1.2])
         inside = np.isin(canvas.label[air.region], [finding.label])

@@ -89,4 +89,5 @@ def _acquire(
     real = signal + level * rng.standard_normal(signal.shape, dtype=np.float32)
     other = level * rng.standard_normal(signal.shape, dtype=np.float32)
     gain = settings["scale"] * float(rng.uniform(0.85, 1.15))
-    return np.rint(np.sqrt(real * real + other * other) * np.float32(gain)).astype(np.int16)
+    value: npt.NDArray[np.int16] = np.rint(np.sqrt(real * real + other * other) * np.float32(gain)).astype(np.int16)
+    return value

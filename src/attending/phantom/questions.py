@@ -14,8 +14,8 @@ from attending.phantom.wording import article, say, wording
 if TYPE_CHECKING:
     from attending.phantom.case import Case
 
-TYPES = ("open", "presence", "describe", "count", "diameter", "volume", "organ volume", "locate", "choice", "compare", "modality", "body",
-         "absent", "unanswerable")  # fmt: skip
+TYPES = ("open", "presence", "describe", "count", "diameter", "volume", "organ volume", "locate", "choice", "compare",
+         "modality", "body", "absent", "unanswerable")  # fmt: skip
 _MODALITY = {"ct": "This is a CT image.", "mri": "This is a brain MRI scan.", "cxr": "This is a chest X-ray."}
 _BODY = {"ct": "The chest and abdomen.", "mri": "The head.", "cxr": "The chest."}
 _OUTSIDE = {
@@ -58,7 +58,8 @@ class _Asker:
             text = text.replace(f" a {many}", f" {many}")
         answered = answer.text[0].upper() + answer.text[1:]
         self.found.append({
-            "id": f"q{len(self.found) + 1}", "type": type_, "question": text, "answer": answered, "value": value, "unit": unit, "choices": choices or [],
+            "id": f"q{len(self.found) + 1}", "type": type_, "question": text, "answer": answered, "value": value,
+            "unit": unit, "choices": choices or [],
             "about": about, "rests_on": rests_on, "wording": [words.source, answer.source], "reserved": words.reserved,
         })  # fmt: skip
 
@@ -68,9 +69,9 @@ def ask(
 ) -> list[dict[str, Any]]:
     """All questions of a case, in a fixed order of types.
 
-    Each is `{"id", "type", "question", "answer", "value", "unit", "choices", "about", "rests_on", "wording", "reserved"}`: `answer` is
-    a sentence, `value` the bare yes/no, number, letter or place it holds (None where declining is right), `about` the
-    finding kind or organ.
+    Each has `id`, `type`, `question`, `answer`, `value`, `unit`, `choices`, `about`, `rests_on`, `wording`, `reserved`:
+    `answer` is a sentence, `value` the bare yes/no, number, letter or place it holds (None where declining is right),
+    `about` the finding kind or organ.
     """
     asker = _Asker(case)
     kinds = kinds_on(case.kind)
@@ -99,7 +100,7 @@ def ask(
     return asker.found
 
 
-def _fields(kind: str) -> dict[str, str]:
+def _fields(kind: str) -> dict[str, Any]:
     names = wording()["kind"][kind]
     return {"one": names["one"], "many": names["many"]}
 
@@ -149,12 +150,13 @@ def _about_absent(asker: _Asker, kind: str) -> None:
 
 
 def _choice(asker: _Asker, present: list[str], absent: list[str], kinds: list[str]) -> None:
-    """One that is present among three that are not; `none of these` is always offered, and right when nothing is there."""
+    """One that is present among three that are not; `none of these` is always offered, and right in a healthy case."""
     rng = asker.rng
     wrong = [k for k in kinds if k not in present]
     picked = [str(k) for k in rng.permutation(wrong)[:3]]
     right = str(rng.choice(present)) if present else "none of these"
-    options = [str(o) for o in rng.permutation([*picked, right] if present else picked)] + ["none of these"]
+    options = [str(o) for o in rng.permutation([*picked, right] if present else picked)]
+    options.append("none of these")
     if asker.case.kind == "mri":  # one kind of finding: choose among places instead
         options, right = (
             ["brain tumor", "pleural effusion", "rib fracture", "none of these"],

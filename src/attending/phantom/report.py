@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 STUDY_WORDS = {"ct": "CT", "mri": "MRI", "cxr": "chest radiograph"}
 _TECHNIQUE = {
-    "ct": {"none": "CT of chest and abdomen without contrast.", "arterial": "CT of chest and abdomen in the arterial phase.",
+    "ct": {"none": "CT of chest and abdomen without contrast.",
+           "arterial": "CT of chest and abdomen in the arterial phase.",
            "portal": "CT of chest and abdomen in the portal venous phase."},
     "mri": {"": "MRI of the brain: T1 before and after contrast, T2 and FLAIR."},
     "cxr": {"": "Frontal chest radiograph."},
@@ -26,9 +27,12 @@ def place_words(record: dict[str, Any]) -> str:
     """Where a finding lies, in words."""
     side, place, kind = record["side"], record["place"], record["kind"]
     table = {
-        "liver lesion": f"liver, {place}", "kidney lesion": f"{place} of the {side} kidney", "pancreas lesion": f"{place} of the pancreas",
-        "edema": "both lungs", "cardiomegaly": "heart",
-    }  # fmt: skip
+        "liver lesion": f"liver, {place}",
+        "kidney lesion": f"{place} of the {side} kidney",
+        "pancreas lesion": f"{place} of the pancreas",
+        "edema": "both lungs",
+        "cardiomegaly": "heart",
+    }
     return table.get(kind, " ".join(filter(None, (side, place))))
 
 
@@ -106,8 +110,8 @@ def _tell(rng: np.random.Generator, case: Case, record: dict[str, Any]) -> str:
 
 def tell_change(rng: np.random.Generator, case: Case, change: dict[str, Any]) -> str:
     """One sentence on what became of a finding."""
-    return say(rng, "change", change["change"], case.split, before=amount(change["before"]), one=wording()["kind"][change["kind"]]["one"],
-               where=place_words(change)).text  # fmt: skip
+    one, before = wording()["kind"][change["kind"]]["one"], amount(change["before"])
+    return say(rng, "change", change["change"], case.split, before=before, one=one, where=place_words(change)).text
 
 
 def amount(record: dict[str, Any] | None) -> str:

@@ -225,5 +225,5 @@ def _sternum(canvas: Canvas, hardness: float) -> None:
     path = curve([[0, 46, 172], [0, 62, 135], [0, 78, 90], [0, 88, 40], [0, 92, 12]], 24)
     half = np.interp(path[:, 2], [12, 40, 110, 135, 172], [5, 15, 14, 18, 26])
     for point, wide in zip(path, half, strict=True):
-        bar = canvas.tube([point - [wide - 5, 0, 0], point + [wide - 5, 0, 0]], 5.5)
+        bar = canvas.tube([point - np.array([wide - 5, 0, 0]), point + np.array([wide - 5, 0, 0])], 5.5)
         canvas.paint(bar, 330 * hardness, 122)

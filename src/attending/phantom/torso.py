@@ -28,12 +28,21 @@ from attending.phantom.skeleton import draw_skeleton
 
 _BASE = {"fat": -102.0, "inner fat": -98.0, "skin": 25.0, "muscle": 58.0, "csf": 12.0, "lung": -858.0}
 PHASES: dict[str, dict[str, float]] = {
-    "none": {"artery": 42, "vein": 40, "cava": 40, "superior cava": 40, "left heart": 42, "right heart": 42, "heart": 46, "liver": 58, "portal": 42,
-             "hepatic vein": 42, "spleen": 48, "moire": 0, "renal cortex": 34, "renal medulla": 32, "ureter": 0, "pancreas": 42, "gut wall": 40},
-    "arterial": {"artery": 330, "vein": 120, "cava": 95, "superior cava": 260, "left heart": 310, "right heart": 230, "heart": 115, "liver": 72, "portal": 120,
-                 "hepatic vein": 70, "spleen": 140, "moire": 1, "renal cortex": 215, "renal medulla": 85, "ureter": 0, "pancreas": 118, "gut wall": 95},
-    "portal": {"artery": 165, "vein": 160, "cava": 140, "superior cava": 150, "left heart": 155, "right heart": 150, "heart": 105, "liver": 112, "portal": 182,
-               "hepatic vein": 178, "spleen": 122, "moire": 0, "renal cortex": 195, "renal medulla": 165, "ureter": 0, "pancreas": 98, "gut wall": 92},
+    "none": {
+        "artery": 42, "vein": 40, "cava": 40, "superior cava": 40, "left heart": 42, "right heart": 42,
+        "heart": 46, "liver": 58, "portal": 42, "hepatic vein": 42, "spleen": 48, "moire": 0,
+        "renal cortex": 34, "renal medulla": 32, "ureter": 0, "pancreas": 42, "gut wall": 40,
+    },
+    "arterial": {
+        "artery": 330, "vein": 120, "cava": 95, "superior cava": 260, "left heart": 310, "right heart": 230,
+        "heart": 115, "liver": 72, "portal": 120, "hepatic vein": 70, "spleen": 140, "moire": 1,
+        "renal cortex": 215, "renal medulla": 85, "ureter": 0, "pancreas": 118, "gut wall": 95,
+    },
+    "portal": {
+        "artery": 165, "vein": 160, "cava": 140, "superior cava": 150, "left heart": 155, "right heart": 150,
+        "heart": 105, "liver": 112, "portal": 182, "hepatic vein": 178, "spleen": 122, "moire": 0,
+        "renal cortex": 195, "renal medulla": 165, "ureter": 0, "pancreas": 98, "gut wall": 92,
+    },
 }  # fmt: skip
 """HU of enhancing tissues by contrast phase."""
 
@@ -49,8 +58,8 @@ def draw_patient_torso(
         seed: Seed of the case.
         phase: A key of `PHASES`.
         findings: Those present at this visit.
-        radiograph: Erect, with fluid sinking to the base; leaves out ribs, collarbones and lung vessels, which a radiograph
-            draws from their centre lines, and the organs of the abdomen that it cannot show.
+        radiograph: Erect, with fluid sinking to the base; leaves out ribs, collarbones and lung vessels, which a
+            radiograph draws from their centre lines, and the organs of the abdomen that it cannot show.
     """
     value = _BASE | PHASES[phase]
     numbers = {finding.id: i + 1 for i, finding in enumerate(findings)}
@@ -115,7 +124,7 @@ def lung_vessels(seed: int) -> list[Branch]:
 
 def torso_warp(patient: Patient, seed: int) -> Warp:
     """The deformation that makes this patient's trunk differ from the canonical one."""
-    return Warp.draw(stream(seed, "warp"), patient.scale, 5.0)
+    return Warp.draw(stream(seed, "warp"), patient.scale, 7.0)
 
 
 def torso_grid(

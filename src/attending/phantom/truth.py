@@ -65,8 +65,20 @@ def tell(case: Case) -> Truth:
     patient = {k: v for k, v in asdict(case.patient).items() if k not in ("fat", "girth")}
     report = write_report(case, visits[-1], changes)
     questions = ask(case, visits[-1], changes, report)
-    return Truth(VERSION, case.id, case.kind, case.seed, case.split, {"name": case.style.name, "title": case.style.title}, patient,
-                 visits, _scene(visits[-1]), report, questions, round(reserved_share(), 3))  # fmt: skip
+    return Truth(
+        version=VERSION,
+        case=case.id,
+        kind=case.kind,
+        seed=case.seed,
+        split=case.split,
+        style={"name": case.style.name, "title": case.style.title},
+        patient=patient,
+        visits=visits,
+        scene=_scene(visits[-1]),
+        report=report,
+        questions=questions,
+        reserved_share=round(reserved_share(), 3),
+    )
 
 
 def _visit(case: Case, visit: Visit) -> dict[str, Any]:
@@ -165,7 +177,7 @@ def _shadows(visit: Visit) -> list[dict[str, Any]]:
 
 def _ratio(visit: Visit) -> float:
     """Cardiothoracic ratio: greatest width of the heart's shadow over that of both lungs."""
-    shadows = dict(zip(visit.channels, visit.labels.array > 0, strict=True))
+    shadows = dict(zip(visit.channels, visit.labels.array.astype(bool), strict=True))
 
     def width(mask: np.ndarray) -> int:
         hit = np.flatnonzero(mask.any(axis=(1, 2)))

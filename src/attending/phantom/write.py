@@ -28,8 +28,8 @@ _PARTIAL = ".partial-"
 def write(case: Case, folder: str | PathLike[str], formats: Sequence[str] = FORMATS) -> Path:
     """Write one case into `folder/<case id>`, beside its truth.
 
-    Files go to a hidden folder first, which is then renamed: a case that is there is whole. One that is there already is
-    left as it is.
+    Files go to a hidden folder first, which is then renamed: a case that is there is whole. One that is there
+    already is left as it is.
 
     Raises:
         InputError: An unknown format, or a folder that cannot be written.
@@ -101,7 +101,7 @@ def _write_visit(case: Case, index: int, root: Path, formats: Sequence[str]) -> 
     if "png" in formats and case.kind == "cxr":
         from PIL import Image
 
-        pixels = np.rint(visit.volumes["frontal"].array[::-1, 0, ::-1].T / 4095 * 255).astype(np.uint8)
+        pixels = np.rint(visit.volumes["frontal"].array[::-1, 0, ::-1].T.astype(float) / 4095 * 255).astype(np.uint8)
         Image.fromarray(pixels).save(base / "frontal.png")
         files["png"] = {"frontal": f"{base.name}/frontal.png"}
     files["labels"] = _nifti(visit.labels, base / "labels.nii.gz", root)

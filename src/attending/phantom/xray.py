@@ -46,7 +46,7 @@ class Detector(NamedTuple):
 
     def magnify(self, y: npt.ArrayLike) -> npt.NDArray[Any]:
         """How much larger than life something at depth y (RAS mm) appears."""
-        return self.distance / (self.distance - (self.plane - np.asarray(y, float)))
+        return np.asarray(self.distance / (self.distance - (self.plane - np.asarray(y, float))))
 
     @property
     def affine(self) -> npt.NDArray[np.float64]:
@@ -236,7 +236,7 @@ def _splat(points: Points, mass: npt.NDArray[Any], detector: Detector) -> Field:
     total = np.zeros(n * n)
     for di, dj, share in ((0, 0, (1 - du) * (1 - dv)), (1, 0, du * (1 - dv)), (0, 1, (1 - du) * dv), (1, 1, du * dv)):
         total += np.bincount((i + di) * n + j + dj, amount * share, n * n)
-    return gaussian_filter(total.reshape(n, n).astype(np.float32), 0.9)
+    return np.asarray(gaussian_filter(total.reshape(n, n).astype(np.float32), 0.9), np.float32)
 
 
 def _develop(path: Field, style: Style, rng: np.random.Generator, detector: Detector) -> Field:
