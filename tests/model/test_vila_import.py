@@ -213,6 +213,8 @@ def test_the_destination_must_be_free_and_appears_whole(folder: Path, tmp_path: 
         import_checkpoint(folder, tmp_path / "out")
     with pytest.raises(InputError, match="conversation mode is chatty"):
         import_checkpoint(folder, tmp_path / "other", "chatty")
+    with pytest.raises(InputError, match=r"mine\.txt: cannot be written to: (Not a directory|File exists)"):
+        import_checkpoint(folder, tmp_path / "out/mine.txt/x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
     (tmp_path / "empty").mkdir()
     seen: list[tuple[int, int]] = []

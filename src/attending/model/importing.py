@@ -55,8 +55,11 @@ def import_checkpoint(
     name = conversation_mode or _told_mode(tokenizer)
     template, stop = mode(name)
     published.config.conversation_mode = next(key for key, one in MODES.items() if one.template == template)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
+    except OSError as error:
+        raise InputError(f"cannot be written to: {error.strerror}", path=destination.parent) from error
     try:
         partial.chmod(0o755)
         _save_processor(published, tokenizer, template, partial)
