@@ -16,6 +16,9 @@ from attending.spatial.region import centroid, region
 from attending.spatial.resample import resample
 
 
+_COMPONENTS_TOLD = 20
+
+
 @dataclass(frozen=True)
 class Intensity:
     """Statistics of an image within a region: HU for CT, arbitrary units for MR.
@@ -58,19 +61,22 @@ class Measurement:
     intensity: Intensity | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values with their units in the names; what is not known is left out."""
+        """Plain JSON values with their units in the names, to 3 decimals; what is not known is left out.
+
+        Of many components the volumes of the largest 20 are told.
+        """
         found: dict[str, Any] = {
             "volume_ml": self.volume_ml,
             "components": len(self.components_ml),
-            "components_ml": list(self.components_ml),
+            "components_ml": self.components_ml[:_COMPONENTS_TOLD],
         }
         if self.centroid_mm is not None:
-            found["centroid_ras_mm"] = list(self.centroid_mm)
+            found["centroid_ras_mm"] = self.centroid_mm
         if self.diameter is not None:
             found |= self.diameter.to_dict()
         if self.intensity is not None:
             found["intensity"] = asdict(self.intensity)
-        return found
+        return {name: _rounded(value) for name, value in found.items()}
 
 
 def measure(mask: Volume, label: int | None = None, image: Volume | None = None) -> Measurement:
@@ -149,6 +155,14 @@ def _values(found: Volume, image: Volume) -> npt.NDArray[np.float64]:
     sampled = resample(image, found, nearest=True, outside=np.nan)
     values = np.asarray(sampled.array[found.array], np.float64)
     return values[np.isfinite(values)]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return [_rounded(part) for part in value]
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def _voxel_ml(volume: Volume) -> float:

@@ -1,0 +1,152 @@
+"""BRATS: the parts of a brain tumour in four MRI sequences, by the MONAI bundle `brats_mri_segmentation`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attending.errors import printable
+from attending.experts.bundle import Bundle, bundles_folder, missing_for, read_bundle
+from attending.experts.card import ExpertCard
+from attending.experts.finding import Finding
+from attending.experts.fit import fit
+from attending.imaging import Series, Study
+from attending.spatial import measure, same_grid
+
+if TYPE_CHECKING:
+    import torch
+
+NAMES = {1: "necrotic and non-enhancing tumor core", 2: "peritumoral edema", 4: "enhancing tumor"}
+"""BraTS 2018's label ids."""
+_UNIONS = {"tumor core": (1, 4), "whole tumor": (1, 2, 4)}
+_SPACING = (1.0, 1.0, 1.0)
+"""The bundle was trained on images of this spacing; its config does not say so, its metadata does."""
+_ORIENTATION = "LPS"
+"""That of the BraTS files."""
+_LEAST_BACKGROUND = 0.2
+"""A skull-stripped head leaves more than this of a volume at exactly 0."""
+
+
+class Brats:
+    """The expert.
+
+    Args:
+        folder: The bundle; by default `brats_mri_segmentation` in `bundles_folder()`.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or bundles_folder() / "brats_mri_segmentation"
+
+    @property
+    def card(self) -> ExpertCard:
+        """What the model is told."""
+        return ExpertCard(
+            name="BRATS",
+            modality=("MR",),
+            body_part=("HEAD", "BRAIN", "SKULL", "NEURO"),
+            task="segmentation",
+            overview="A pre-trained model for volumetric (3D) segmentation of brain tumor subregions from multimodal "
+            "MRIs based on BraTS 2018 data",
+            accuracy="Tumor core (TC): 0.8559 - Whole tumor (WT): 0.9026 - Enhancing tumor (ET): 0.7905 - "
+            "Average: 0.8518",
+            licence="Apache-2.0; the training data's own terms apply",
+            version="0.5.2",
+            sequences=("t1ce", "t1", "t2", "flair"),
+        )
+
+    def available(self) -> str | None:
+        """See `Expert`."""
+        return missing_for("brats_mri_segmentation", self.folder)
+
+    @cached_property
+    def _bundle(self) -> Bundle:
+        return read_bundle(self.folder)
+
+    @cached_property
+    def _network(self) -> torch.nn.Module:
+        return self._bundle.network()
+
+    def run(self, study: Study, arguments: Mapping[str, str]) -> Finding:
+        """Segment tumour core, oedema and enhancing tumour on the grid of the first sequence; see `Expert`."""
+        from attending.experts.device import on_best_device, precision
+        from attending.experts.grid import back
+        from attending.experts.segment import prepare, record_of, tell, window_warning
+        from attending.experts.window import window_for
+
+        used, warnings = fit(self.card, study)
+        warnings += _warnings(used)
+        recipe = self._bundle.recipe()
+        recipe = replace(recipe, spacing=recipe.spacing or _SPACING, orientation=recipe.orientation or _ORIENTATION)
+        image, grid = prepare([series.volume for series in used], recipe)
+
+        def work(device: torch.device) -> Finding:
+            roi = window_for(image.shape[1:], recipe.roi, device)
+            labels = back(segment(self._network.to(device), image, roi, recipe.overlap, device), grid, used[0].volume)
+            record = record_of(
+                self._bundle,
+                used,
+                device,
+                window=list(roi),
+                spacing=list(grid.spacing),
+                precision=str(precision(device)),
+            )
+            told = [*warnings, *window_warning(recipe, roi, image.shape[1:])]
+            finding = tell(labels, NAMES, used[0], record, told)
+            unions = {name: replace(labels, array=np.isin(labels.array, ids)) for name, ids in _UNIONS.items()}
+            measured = {name: measure(mask).to_dict() for name, mask in unions.items()}
+            return replace(finding, text=_text(measured, finding), measurements={**finding.measurements, **measured})
+
+        return on_best_device(work)
+
+
+def segment(
+    network: torch.nn.Module, image: torch.Tensor, roi: tuple[int, int, int], overlap: float, device: torch.device
+) -> Any:
+    """BraTS label ids `[X, Y, Z]` uint8 from the network's three overlapping outputs: core, whole, enhancing."""
+    import torch
+
+    from attending.experts.device import computing
+    from attending.experts.window import blended
+
+    def predict(window: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode(), computing(device):
+            return torch.as_tensor(network(window.to(device)))[0]
+
+    labels = torch.zeros(image.shape[1:], dtype=torch.uint8)
+    for at, logits in blended(image, predict, roi=roi, overlap=overlap):
+        core, whole, enhancing = logits > 0  # the probability is above a half
+        slab = labels[at : at + logits.shape[1]]
+        slab[whole] = 2
+        slab[core] = 1
+        slab[enhancing] = 4
+    return labels.numpy()
+
+
+def _warnings(used: list[Series]) -> list[str]:
+    told = []
+    first = used[0]
+    moved = [s.sequence or "" for s in used[1:] if not same_grid(s.volume, first.volume)]
+    if moved:
+        told.append(
+            f"{', '.join(moved)} lie on another grid than {first.sequence} and were resampled to it; the sequences "
+            "are taken to be registered to each other"
+        )
+    whole = [printable(s.sequence or "") for s in used if float((s.volume.array == 0).mean()) < _LEAST_BACKGROUND]
+    if whole:
+        told.append(f"{', '.join(whole)} look as if the skull was not removed; the network was trained on brains alone")
+    return told
+
+
+def _text(measured: Mapping[str, Mapping[str, Any]], finding: Finding) -> str:
+    if not measured["whole tumor"]["volume_ml"]:
+        return "No tumor was found."
+    told = []
+    for name, facts in measured.items():
+        size = f", longest axial diameter {facts['longest_axial_diameter_mm']:.0f} mm" if facts["volume_ml"] else ""
+        told.append(f"{name}: {facts['volume_ml']:.1f} mL{size}.")
+    return " ".join([*told, finding.text])

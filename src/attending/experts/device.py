@@ -1,0 +1,35 @@
+"""Where a network runs, in which precision, and what happens when the accelerator's memory is full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+def on_best_device(work: Callable[[torch.device], T]) -> T:
+    """Run `work` on the accelerator when there is one; once more on the CPU when its memory is not enough."""
+    if torch.cuda.is_available():
+        try:
+            return work(torch.device("cuda"))
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+    return work(torch.device("cpu"))
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware computes in it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    features = torch.cpu.get_capabilities()
+    return torch.bfloat16 if features.get("avx512_bf16") or features.get("amx_bf16") else torch.float32
+
+
+def computing(device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to `precision`; weights stay as they are."""
+    dtype = precision(device)
+    return torch.autocast(device.type, dtype, enabled=dtype is not torch.float32)

@@ -1,0 +1,96 @@
+"""Whether an expert fits a study, and which series it is then given."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import numpy as np
+
+from attending.errors import InputError, printable
+from attending.experts.card import ExpertCard, RefusedError
+from attending.imaging import Series, Study, Volume
+
+_ANYWHERE = ("WHOLEBODY", "WHOLE BODY")
+_MIN_SLICES = 4
+
+
+def fit(card: ExpertCard, study: Study) -> tuple[list[Series], list[str]]:
+    """The series an expert is to see, and warnings about the choice.
+
+    Args:
+        card: The expert's.
+        study: All series the user has opened.
+
+    Returns:
+        One series, or those of `card.sequences` in its order. Of several that fit, the one with the most voxels.
+
+    Raises:
+        RefusedError: Wrong or unknown modality, wrong body part, a sequence that is missing, or several patients.
+    """
+    if len(study.patients) > 1:
+        raise RefusedError(f"the study holds {len(study.patients)} patients; {card.name} examines one")
+    wanted = " or ".join(card.modality)
+    there = [series for series in study.series if series.modality in card.modality and series.kind != "localizer"]
+    if not there:
+        found = ", ".join(sorted({printable(series.modality or "unknown") for series in study.series})) or "nothing"
+        raise RefusedError(f"{card.name} examines {wanted}; the study holds: {found}")
+    right = [series for series in there if _part_fits(card, series)]
+    if not right:
+        found = ", ".join(sorted({printable(series.body_part) for series in there}))
+        raise RefusedError(
+            f"{card.name} examines {' or '.join(card.body_part).lower()}; the images are of: {found.lower()}"
+        )
+    chosen = _sequences(card, study, right) if card.sequences else [_largest(card, right)]
+    warnings = []
+    if card.body_part and not all(series.body_part for series in chosen):
+        warnings.append(
+            f"the images do not say which body part they show; {card.name} takes {card.body_part[0].lower()}"
+        )
+    if not card.sequences and len(right) > 1:
+        name = printable(chosen[0].description or chosen[0].id)
+        warnings.append(f"{len(right)} series fit {card.name}; the largest was examined: {name}")
+    for series in chosen:
+        warnings += [f"{printable(series.description or series.id)}: {text}" for text in series.warnings]
+    return chosen, warnings
+
+
+def _part_fits(card: ExpertCard, series: Series) -> bool:
+    part = re.sub(r"[^A-Z ]", "", series.body_part.upper())
+    return not card.body_part or not part or part in _ANYWHERE or any(word in part for word in card.body_part)
+
+
+def _sequences(card: ExpertCard, study: Study, right: list[Series]) -> list[Series]:
+    try:
+        roles = study.sequences
+    except InputError as error:
+        raise RefusedError(f"{card.name} needs one series for each sequence: {error.problem}") from error
+    missing = [role for role in card.sequences if role not in roles or roles[role] not in right]
+    if missing:
+        raise RefusedError(
+            f"{card.name} needs the sequences {', '.join(card.sequences)}; missing: {', '.join(missing)}"
+        )
+    return [roles[role] for role in card.sequences]
+
+
+def _largest(card: ExpertCard, right: list[Series]) -> Series:
+    kind = "image" if card.task == "classification" else "volume"
+    fitting = [series for series in right if series.kind == kind]
+    if not fitting:
+        raise RefusedError(f"{card.name} examines a {kind}; the study holds: {right[0].kind}")
+    if kind == "volume":
+        fitting = [series for series in fitting if min(series.shape) >= _MIN_SLICES]
+        if not fitting:
+            raise RefusedError(f"{card.name} examines a volume of at least {_MIN_SLICES} slices")
+    return max(fitting, key=lambda series: int(np.prod(series.shape)))  # of equals the first
+
+
+def digest(series: Series) -> str:
+    """SHA-256 of a series' voxels, their type, shape and place."""
+    pixels = series.pixels
+    found = hashlib.sha256(f"{pixels.array.dtype.str} {pixels.array.shape}".encode())
+    if isinstance(pixels, Volume):
+        found.update(pixels.affine.tobytes())
+    for part in pixels.array:
+        found.update(np.ascontiguousarray(part).tobytes())
+    return found.hexdigest()
