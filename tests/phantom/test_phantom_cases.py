@@ -33,8 +33,8 @@ def trunk():
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
-    [("liver", 900, 2600), ("spleen", 80, 420), ("left kidney", 80, 280), ("right kidney", 80, 280), ("pancreas", 40, 140),
-     ("heart", 300, 1000), ("stomach", 100, 700), ("aorta", 60, 350), ("left lung upper lobe", 400, 2200)],
+    [("liver", 900, 2600), ("spleen", 80, 420), ("left kidney", 80, 280), ("right kidney", 80, 280),
+     ("pancreas", 40, 140), ("heart", 300, 1000), ("stomach", 100, 700), ("aorta", 60, 350), ("left lung upper lobe", 400, 2200)],
 )  # fmt: skip
 def test_organs_have_plausible_volumes(trunk, name, low, high):
     voxel = abs(np.linalg.det(trunk.labels.affine[:3, :3])) / 1000
@@ -54,7 +54,8 @@ def test_organs_lie_where_they_belong(trunk):
 
 
 @pytest.mark.parametrize(
-    ("name", "low", "high"), [("liver", 40, 140), ("left lung lower lobe", -960, -700), ("spinal cord", 0, 90), ("vertebrae L3", 80, 500)]
+    ("name", "low", "high"),
+    [("liver", 40, 140), ("left lung lower lobe", -960, -700), ("spinal cord", 0, 90), ("vertebrae L3", 80, 500)],
 )
 def test_tissues_have_plausible_hu(trunk, name, low, high):
     assert low < np.median(trunk.volumes["ct"].array[organ(trunk, name)]) < high
@@ -104,7 +105,9 @@ def test_removing_a_finding_changes_only_its_surroundings(small, healthy, kind):
         pytest.skip("mass effect and exposure change a whole brain or radiograph")
     changed = np.abs(small.volumes["ct"].array.astype(int) - healthy.volumes["ct"].array) > 40
     near = np.zeros(changed.shape, bool)
-    for box in ([slice(max(0, s.start - 6), s.stop + 6) for s in _box(small.visits[0].instances.array == i)] for i in (1, 2)):
+    for box in (
+        [slice(max(0, s.start - 6), s.stop + 6) for s in _box(small.visits[0].instances.array == i)] for i in (1, 2)
+    ):
         near[tuple(box)] = True
     assert changed.any()
     assert not changed[~near].any()
@@ -135,8 +138,12 @@ def test_every_finding_shows_on_a_radiograph(kind_):
 
 @pytest.mark.parametrize("size", [20, 40])
 def test_a_lesion_is_as_large_as_asked(size):
-    case = generate("ct", 9, "A", findings=[f"liver lesion:size={size},place=segment V,margin=smooth"], shape=(128, 128, 96))
-    assert case.truth.visits[0]["findings"][0]["measurements"]["longest_axial_diameter_mm"] == pytest.approx(size, abs=5)
+    case = generate(
+        "ct", 9, "A", findings=[f"liver lesion:size={size},place=segment V,margin=smooth"], shape=(128, 128, 96)
+    )
+    assert case.truth.visits[0]["findings"][0]["measurements"]["longest_axial_diameter_mm"] == pytest.approx(
+        size, abs=5
+    )
 
 
 def test_a_tumor_holds_necrosis_in_a_rim_in_edema():

@@ -179,7 +179,8 @@ def _head_outside(canvas: Canvas, mixture: Mixture, floor: Field) -> Shape:
 def _brain_surface(canvas: Canvas, floor: Field) -> Field:
     """Signed distance to the hemispheres, without their folds."""
     whole = smooth_union([
-        canvas.ellipsoid([0, -3, 14], [66.5, 84, 60.5], pad=14), canvas.ellipsoid([40, 6, -19], [26.5, 42, 22.5], pad=14),
+        canvas.ellipsoid([0, -3, 14], [66.5, 84, 60.5], pad=14),
+        canvas.ellipsoid([40, 6, -19], [26.5, 42, 22.5], pad=14),
         canvas.ellipsoid([-40, 6, -19], [26.5, 42, 22.5], pad=14),
     ], canvas, 14)  # fmt: skip
     total = np.maximum(_whole(canvas, whole), np.float32(1.0) - np.abs(canvas.x))

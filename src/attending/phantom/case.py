@@ -271,7 +271,7 @@ def _scan_cxr(
     stack: npt.NDArray[np.uint8] = np.stack(masks).astype(np.uint8)[:, :, None, :]
     facts = {
         "volumes_ml": dict(zip([f.id for f in findings], film.volumes, strict=True)),
-        "detector": film.detector._asdict(),
+        "detector": {**film.detector._asdict(), "center": list(film.detector.center)},
     }
     instances = Volume(stack[len(film.organs) :] if findings else np.zeros((1, *stack.shape[1:]), np.uint8), affine)
     return Visit(

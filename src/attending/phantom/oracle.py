@@ -155,13 +155,19 @@ def _read_liver(smooth: Array, lungs: Mask, volume: Volume) -> Reading:
     box = ndimage.find_objects(liver.astype(np.uint8))[0]
     region = tuple(slice(max(0, s.start - 8), s.stop + 8) for s in box)
     liver, near = liver[region], ndimage.gaussian_filter(smooth[region], [2.2 / s for s in spacing], truncate=2.5)
-    whole = ndimage.binary_fill_holes(_close(liver, 11.0, spacing))
-    odd = whole & (np.abs(near - level) > 15) & (near > -20)
-    odd = ndimage.binary_opening(odd, _ball(3.0, spacing))
-    good, mask, sizes = _blobs(odd, volume, 0.5, 2.0)
-    # Gallbladder and cava lie in notches; a lesion has liver round it.
-    held = [i for i, b in enumerate(good) if _shell(mask, b, liver, volume, 3.0) > 0.5]
-    good, sizes = [good[i] for i in held], [sizes[i] for i in held]
+    odd = (np.abs(near - level) > 15) & (near > -20) & (near < level + 120)
+    good: list[tuple[slice, ...]] = []
+    sizes: list[float] = []
+    mask = np.zeros(odd.shape, bool)
+    for opening in (3.6, 6.0, 9.5):  # a lesion that touches muscle or a vessel comes loose at a larger one
+        core = ndimage.binary_opening(odd & ~mask, _ball(opening, spacing))
+        blobs, pieces, amounts = _blobs(core, volume, 0.4, 2.3)
+        for box, amount in zip(blobs, amounts, strict=True):
+            # Gallbladder and cava lie in notches; a lesion has liver round it.
+            if amount < 250 and _shell(pieces, box, liver, volume, 3.0) > 0.5:
+                good.append(box)
+                sizes.append(amount)
+                mask[box] |= pieces[box]
     full = np.zeros(smooth.shape, bool)
     full[region] = mask
     shifted = [tuple(slice(p.start + q.start, p.stop + q.start) for p, q in zip(b, region, strict=True)) for b in good]
@@ -189,19 +195,23 @@ def _under_right_lung(lungs: Mask, volume: Volume) -> tuple[slice, slice, slice]
 def _read_lungs(value: Array, smooth: Array, lungs: Mask, volume: Volume) -> Reading:
     """Round things in the lungs that survive an opening which vessels do not."""
     spacing = volume.spacing
-    filled = ndimage.binary_closing(np.pad(lungs, 8), _ball(15, spacing))[8:-8, 8:-8, 8:-8]
-    inside = ndimage.binary_erosion(filled, _ball(4.0, spacing))
+    inside = ndimage.distance_transform_edt(_close(lungs, 15.0, spacing), spacing) > 4
     level = np.float32(np.median(value[lungs]))
     fine = ndimage.gaussian_filter(value, [1.2 / s for s in spacing], truncate=2.5)
     dense = inside & (fine > level + 330)
     hazy = inside & (smooth > level + 140) & ~ndimage.binary_dilation(dense, _ball(3, spacing))
-    found: list[tuple[list[tuple[slice, ...]], Mask, list[float]]] = []
-    for mask, opening, smallest in ((dense, 3.3, 0.34), (hazy, 5.0, 0.9)):
-        core = ndimage.binary_opening(mask, _ball(opening, spacing))
-        found.append(_blobs(core, volume, smallest, 1.7))
-    kept, mask, sizes = [*found[0][0], *found[1][0]], found[0][1] | found[1][1], [*found[0][2], *found[1][2]]
-    far = [i for i, b in enumerate(kept) if _alone(mask, b, lungs, volume)]
-    return _reading([kept[i] for i in far], mask, [sizes[i] for i in far], volume)
+    kept: list[tuple[slice, ...]] = []
+    sizes: list[float] = []
+    seen = np.zeros(inside.shape, bool)
+    for mask, opening, smallest in ((dense, 3.3, 0.34), (dense, 6.0, 1.5), (dense, 8.5, 4.0), (hazy, 5.0, 0.9)):
+        core = ndimage.binary_opening(mask & ~seen, _ball(opening, spacing))
+        blobs, pieces, amounts = _blobs(core, volume, smallest, 1.85)
+        for box, amount in zip(blobs, amounts, strict=True):
+            if _alone(pieces, box, lungs, volume):
+                kept.append(box)
+                sizes.append(amount)
+                seen[box] |= pieces[box]
+    return _reading(kept, seen, sizes, volume)
 
 
 def _alone(mask: Mask, box: tuple[slice, ...], lungs: Mask, volume: Volume) -> bool:
@@ -241,7 +251,9 @@ def _read_brain(volumes: Mapping[str, Volume]) -> Reading:
     for image in (flair, t1, t1ce):
         image /= _shading(image, spacing)
     head = ndimage.binary_fill_holes(t1 > 0.25)
-    inner = ndimage.binary_erosion(head, _ball(21, spacing))
+    if head.mean() > 0.9:  # no head at all
+        return _NOTHING
+    inner = ndimage.distance_transform_edt(head, spacing) > 21
     low = np.arange(inner.shape[2]) * spacing[2] + volume.affine[2, 3] < -45
     inner[:, :, low] = False
     level = float(np.median(flair[inner]))
