@@ -83,7 +83,7 @@ def _largest(mask: Mask, count: int = 1) -> Mask:
 
 
 def _blobs(
-    mask: Mask, volume: Volume, smallest: float, longest: float
+    mask: Mask, volume: Volume, smallest: float, longest: float, small: float = 0.6
 ) -> tuple[list[tuple[slice, ...]], Mask, list[float]]:
     """Components of at least `smallest` mL that are not longer than `longest` times their width."""
     labels, _ = ndimage.label(mask)
@@ -98,7 +98,7 @@ def _blobs(
             continue
         points = np.argwhere(part) * np.asarray(volume.spacing)
         # A few voxels at a fork of vessels pass for a nodule unless they are round.
-        allowed = longest if amount > 0.6 else 1 + 0.45 * (longest - 1)
+        allowed = longest if amount > small else 1 + 0.45 * (longest - 1)
         spread = np.sqrt(np.linalg.eigvalsh(np.cov(points.T) + np.diag(np.asarray(volume.spacing) ** 2 / 12)))
         if spread[-1] / spread[0] > allowed:
             continue
@@ -155,16 +155,17 @@ def _read_liver(smooth: Array, lungs: Mask, volume: Volume) -> Reading:
     box = ndimage.find_objects(liver.astype(np.uint8))[0]
     region = tuple(slice(max(0, s.start - 8), s.stop + 8) for s in box)
     liver, near = liver[region], ndimage.gaussian_filter(smooth[region], [2.2 / s for s in spacing], truncate=2.5)
-    odd = (np.abs(near - level) > 15) & (near > -20) & (near < level + 120)
+    spread = float(np.median(np.abs(near[liver] - level)) * 1.48)
+    odd = (np.abs(near - level) > max(15.0, 3.2 * spread)) & (near > -20) & (near < level + 120)
     good: list[tuple[slice, ...]] = []
     sizes: list[float] = []
     mask = np.zeros(odd.shape, bool)
     for opening in (3.6, 6.0, 9.5):  # a lesion that touches muscle or a vessel comes loose at a larger one
         core = ndimage.binary_opening(odd & ~mask, _ball(opening, spacing))
-        blobs, pieces, amounts = _blobs(core, volume, 0.4, 2.3)
+        blobs, pieces, amounts = _blobs(core, volume, 0.4, 2.1, small=1.3)
         for box, amount in zip(blobs, amounts, strict=True):
             # Gallbladder and cava lie in notches; a lesion has liver round it.
-            if amount < 250 and _shell(pieces, box, liver, volume, 3.0) > 0.5:
+            if amount < 250 and pieces[box].mean() > 0.36 and _shell(pieces, box, liver, volume, 3.0) > 0.48:
                 good.append(box)
                 sizes.append(amount)
                 mask[box] |= pieces[box]
