@@ -179,6 +179,14 @@ def test_key_slices_skip_empty_ends_and_lie_evenly() -> None:
     assert key_slices(volume, "axial", 500) == list(range(40, 80))
 
 
+def test_key_slices_of_a_coronal_ct_leave_the_table_out() -> None:
+    array = np.full((40, 60, 20), -1000, np.int16)
+    array[5:35, 20:40] = 40
+    array[:, 10:12] = 100  # behind the patient, who lies on his back
+    assert key_slices(Volume(array, np.eye(4), "CT"), "coronal", 1) == [30]
+    assert key_slices(Volume(array, np.eye(4), "CT"), "coronal", 500) == list(range(20, 40))
+
+
 def test_key_slices_find_the_body_without_a_modality_and_in_large_grids() -> None:
     array = np.zeros((300, 280, 60), np.float32)
     array[50:250, 50:250, 20:40] = 900

@@ -98,7 +98,7 @@ def key_slices(volume: Volume, plane: str, count: int, *, channel: int = 0) -> l
 
     Ends of the volume that hold little but air are skipped: the body is from the first to the last slice with at least
     a tenth as many bright voxels as the fullest. Bright is above -500 HU in CT, else a tenth of the way up the volume's
-    `percentile_window`.
+    `percentile_window`. On coronal CT the body is the longest run of such slices: the table is left out.
 
     Returns:
         Rising indices, without repeats, so fewer than `count` where the body has fewer slices.
@@ -119,6 +119,8 @@ def key_slices(volume: Volume, plane: str, count: int, *, channel: int = 0) -> l
     steps[axis] = 1
     filled = _counts(np.greater(array[tuple(slice(None, None, step) for step in steps)], bright), axis)
     body = np.flatnonzero(filled >= filled.max() / 10)
+    if volume.modality == "CT" and plane == "coronal":
+        body = max(np.split(body, np.flatnonzero(np.diff(body) > 1) + 1), key=len)
     first, length = body[0], body[-1] + 1 - body[0]
     return sorted({int(first + (2 * i + 1) * length // (2 * count)) for i in range(count)})
 

@@ -137,8 +137,9 @@ class Study:
         """The warnings of all its series, each with the series it is about, and what concerns the whole."""
         found = [f"{series.description or series.id}: {text}" for series in self.series for text in series.warnings]
         found = list(dict.fromkeys(found))
-        if len(self.patients) > 1:
-            found.insert(0, f"{len(self.patients)} patients in one place; they are kept apart")
+        named = [patient for patient in self.patients if patient.id or patient.name]
+        if len(named) > 1:
+            found.insert(0, f"{len(named)} patients in one place; they are kept apart")
         return found
 
     @property
