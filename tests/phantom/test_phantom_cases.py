@@ -33,8 +33,11 @@ def trunk():
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
-    [("liver", 900, 2600), ("spleen", 80, 420), ("left kidney", 80, 280), ("right kidney", 80, 280),
-     ("pancreas", 40, 140), ("heart", 300, 1000), ("stomach", 100, 700), ("aorta", 60, 350), ("left lung upper lobe", 400, 2200)],
+    [
+        ("liver", 900, 2600), ("spleen", 80, 420), ("left kidney", 80, 280), ("right kidney", 80, 280),
+        ("pancreas", 40, 140), ("heart", 300, 1000), ("stomach", 100, 700), ("aorta", 60, 350),
+        ("left lung upper lobe", 400, 2200),
+    ],
 )  # fmt: skip
 def test_organs_have_plausible_volumes(trunk, name, low, high):
     voxel = abs(np.linalg.det(trunk.labels.affine[:3, :3])) / 1000

@@ -20,7 +20,7 @@ def phantom(
     finding: Annotated[
         list[str] | None,
         typer.Option(
-            help="Such as 'liver lesion:count=2,size=30'; may be given again; 'none' for healthy patients. Drawn if not given."
+            help="Such as 'liver lesion:count=2,size=30'; repeat for more; 'none' for healthy. Drawn if not given."
         ),
     ] = None,
     formats: Annotated[str, typer.Option("--format", help="What to write, separated by commas.")] = "dicom,nifti,png",
