@@ -1,4 +1,4 @@
-"""Tiny bundles in MONAI's own format, and studies to run them on. Their networks know nothing: they are for tests alone."""
+"""Tiny bundles in MONAI's own format, and studies to run them on. Their networks know nothing: for tests alone."""
 
 import json
 from pathlib import Path
@@ -79,8 +79,8 @@ def brats_bundle(folder: Path, **changes) -> Path:
     return write_bundle(folder, BRATS | changes, SegResNet(**arguments), safetensors=True)
 
 
-def bright(network: SegResNet, channels: int = 1) -> SegResNet:
-    """Make a SegResNet answer yes where its first input is well above the window's mean: a mask known beforehand."""
+def bright(network: SegResNet, channels: int = 1, level: float = 1.0) -> SegResNet:
+    """Make a SegResNet answer yes where its first input is `level` standard deviations above the window's mean."""
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
@@ -88,7 +88,7 @@ def bright(network: SegResNet, channels: int = 1) -> SegResNet:
         norm, conv = network.conv_final[0], network.conv_final[2].conv
         norm.weight.fill_(1.0)
         conv.weight[-channels:, 0] = 1.0
-        conv.bias.fill_(-1.0)
+        conv.bias[-channels:] = -level
     return network
 
 

@@ -1,4 +1,4 @@
-"""Run one expert on 256 x 256 x 128 voxels with a network of the published size; print the process's peak memory in MB."""
+"""Run one expert on 256 x 256 x 128 voxels with a network of the published size; print the peak memory in MB."""
 
 import resource
 import sys

@@ -10,7 +10,7 @@ from attending.experts.fit import digest
 from attending.imaging import Study, Volume
 
 CARD = ExpertCard(
-    name="STANDIN", modality=("CT",), body_part=("CHEST", "ABDOMEN"), task="segmentation", overview="a stand-in for tests",
+    name="STANDIN", modality=("CT",), body_part=("CHEST", "ABDOMEN"), task="segmentation", overview="a stand-in",
     accuracy="exact on phantoms", arguments={"what": ("all", "lesion")}, version="1",
 )  # fmt: skip
 

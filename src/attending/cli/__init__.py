@@ -10,7 +10,7 @@ import sys
 import typer
 
 from attending import __version__
-from attending.cli import model
+from attending.cli import experts, model
 from attending.cli.console import fail
 from attending.cli.demo import demo
 from attending.cli.phantom import phantom
@@ -47,6 +47,7 @@ app.command()(phantom)
 
 
 app.add_typer(model.app)
+app.add_typer(experts.app, name="experts")
 
 
 def main() -> None:

@@ -156,16 +156,23 @@ class Bundle:
         if isinstance(found, dict):
             arguments = self._plain({k: v for k, v in found.items() if not k.startswith("_")}, "network_def", 0)
             return str(found.get("_target_", "")).rpartition(".")[2], arguments
-        call = re.fullmatch(r"\$\s*(?:monai\.networks\.nets\.)?(?:\w+\.)?(\w+)\((.*)\)", str(found), re.DOTALL)
-        if call is None:
+        text = re.sub(r"@(\w+)", r"\1", str(found).removeprefix("$").strip())
+        try:
+            call = ast.parse(text, mode="eval").body
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            call = None
+        if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Attribute | ast.Name):
             raise InputError(
-                "expected a network with its arguments", path=self.folder, field="network_def", value=found
+                "expected a network with keyword arguments", path=self.folder, field="network_def", value=found
             )
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id
         arguments = {}
-        for part in filter(None, (part.strip() for part in call[2].split(","))):
-            key, _, value = part.partition("=")
-            arguments[key.strip()] = self._plain(f"${value}", "network_def", 0)
-        return call[1], arguments
+        for keyword in call.keywords:
+            # A bare name can only have been a reference.
+            reference = f"@{keyword.value.id}" if isinstance(keyword.value, ast.Name) else None
+            value = reference or f"${ast.unparse(keyword.value)}"
+            arguments[str(keyword.arg)] = self._plain(value, "network_def", 0)
+        return name, arguments
 
     def recipe(self) -> Recipe:
         """Preparation and windows.

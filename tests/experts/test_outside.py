@@ -1,0 +1,353 @@
+"""Experts from outside: YAML cards, commands, entry points, pulled bundles, and the command line."""
+
+import fcntl
+import hashlib
+import json
+import sys
+import textwrap
+import time
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from bundles import brats_bundle, oblique, series_of, study_of, vista3d_bundle
+from standins import StandIn, finding
+
+from attending.errors import InputError, NotAvailableError
+from attending.experts import ExpertError, experts, find_expert, read_card, run_expert
+from attending.experts.pull import pull_bundle
+from attending.spatial import same_grid
+
+CARD = """
+kind: command
+name: THRESHOLD
+modality: CT
+overview: labels what is bright
+arguments: {level: ["100", "500"]}
+labels: {1: bright}
+lesions: [1]
+"""
+PROGRAM = """
+    import sys, nibabel as nib, numpy as np
+    image = nib.load(sys.argv[1])
+    print("read", image.shape)
+    array = (np.asarray(image.dataobj) > float(sys.argv[3])).astype(np.uint8)
+    nib.save(nib.Nifti1Image(array, image.affine), sys.argv[2])
+"""
+
+
+@pytest.fixture
+def study():
+    values = np.random.default_rng(0).integers(-1000, 1000, (10, 12, 8)).astype(np.int16)
+    return study_of(series_of(values, oblique()))
+
+
+@pytest.fixture(autouse=True)
+def _no_cards(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATTENDING_EXPERTS", str(tmp_path / "cards"))
+    monkeypatch.setenv("ATTENDING_BUNDLES", str(tmp_path / "bundles"))
+    (tmp_path / "cards").mkdir()
+
+
+def card(tmp_path, program=PROGRAM, text=CARD, words='"{input}", "{output}", "{level}"'):
+    script = tmp_path / "program.py"
+    script.write_text(textwrap.dedent(program))
+    path = tmp_path / "cards" / "threshold.yaml"
+    path.write_text(text + f'command: ["{sys.executable}", "{script}", {words}]\n')
+    return path
+
+
+def test_a_command_segments_on_the_source_grid(tmp_path, study):
+    expert = read_card(card(tmp_path))
+    found = run_expert(expert, study, {"level": "500"})
+    assert found.status == "done", found.text
+    volume = study.series[0].volume
+    np.testing.assert_array_equal(found.segmentation.labels.array, volume.array > 500)
+    assert same_grid(found.segmentation.labels, volume)
+    assert found.segmentation.names == {1: "bright"}
+    assert found.measurements["bright"]["volume_ml"] == pytest.approx((volume.array > 500).sum() * 3.6e-3, abs=1e-3)
+    assert run_expert(expert, study, {"level": "500; touch ran"}).status == "refused"
+
+
+def test_folders_as_nnunet_takes_them(tmp_path, study):
+    program = """
+        import sys, pathlib, shutil, nibabel as nib, numpy as np
+        (case,) = pathlib.Path(sys.argv[1]).glob("case_0000.nii.gz")
+        image = nib.load(case)
+        mask = nib.Nifti1Image(np.ones(image.shape, np.uint8), image.affine)
+        nib.save(mask, pathlib.Path(sys.argv[2]) / "case.nii.gz")
+    """
+    found = run_expert(read_card(card(tmp_path, program, words='"{input_folder}", "{output_folder}"')), study)
+    assert found.status == "done", found.text
+    assert found.segmentation.present == (1,)
+
+
+def test_a_mask_on_another_grid_is_brought_back_and_said_so(tmp_path, study):
+    program = """
+        import sys, nibabel as nib, numpy as np
+        image = nib.as_closest_canonical(nib.load(sys.argv[1]))
+        nib.save(nib.Nifti1Image((np.asarray(image.dataobj) > 100).astype(np.uint8), image.affine), sys.argv[2])
+    """
+    found = run_expert(read_card(card(tmp_path, program)), study)
+    np.testing.assert_array_equal(found.segmentation.labels.array, study.series[0].volume.array > 100)
+    assert any("another grid" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("import sys; sys.exit('no \\x1b[31mlicence')", r"ended with 1: no \x1b[31mlicence"),
+        ("pass", "left no label map"),
+        ("import sys; open(sys.argv[2], 'wb').write(b'no nifti')", "case.nii.gz"),
+        (
+            "import sys, nibabel as nib, numpy as np\n"
+            "nib.save(nib.Nifti1Image(np.full((4, 4, 4), 0.5, np.float32), np.eye(4)), sys.argv[2])",
+            "does not hold label ids",
+        ),
+    ],
+)
+def test_a_command_that_fails_or_leaves_nonsense_has_no_finding(tmp_path, study, program, says):
+    found = run_expert(read_card(card(tmp_path, program)), study)
+    assert found.status == "failed"
+    assert says in found.text
+    assert found.segmentation is None
+
+
+def test_a_command_that_is_stopped_is_killed_with_what_it_started(tmp_path, study):
+    mark = tmp_path / "alive"
+    program = f"""
+        import fcntl, os, time
+        os.fork()  # both hold the lock from here on, or wait for it
+        file = open({str(mark)!r}, "w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("locked")
+        file.flush()
+        time.sleep(600)
+    """
+
+    def stop(done, total):
+        if mark.exists() and mark.read_text():
+            raise ExpertError("was stopped")
+
+    found = run_expert(read_card(card(tmp_path, program)), study, progress=stop)
+    assert (found.status, found.text) == ("failed", "THRESHOLD: was stopped")
+    with mark.open() as file:
+        until = time.monotonic() + 20
+        while True:  # the kernel may take a moment to end what was killed
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                assert time.monotonic() < until, "what the program started is still alive"
+
+
+def test_a_command_that_hangs_has_failed(tmp_path, study):
+    found = run_expert(read_card(card(tmp_path, "import time; time.sleep(600)", CARD + "seconds: 0.05\n")), study)
+    assert (found.status, found.text) == ("failed", "THRESHOLD: took longer than its 0.05 seconds")
+
+
+def test_a_command_that_is_not_installed_says_so(tmp_path, study):
+    path = tmp_path / "cards" / "a.yaml"
+    path.write_text(CARD + "command: [no-such-program-here, '{input}', '{output}']\n")
+    found = run_expert(read_card(path), study)
+    assert "no-such-program-here is not on the path" in found.text
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ("kind: shell", "kind"),
+        ("name: '../x'", "name"),
+        ("modality: []", "modality"),
+        ("arguments: {level: 100}", "arguments"),
+        ("labels: [1]", "labels"),
+        ("seconds: -1", "seconds"),
+        ("output: ../../x.nii.gz", "output"),
+        ("command: rm -rf /", "command"),
+        ("command: [prog, '{secret}']", "command"),
+        ("lesions: all", "lesions"),
+        ("body_part: {a: 1}", "body_part"),
+        ("overview: 3", "overview"),
+        ("- a", "YAML"),
+        ("x: !!python/object/apply:os.system ['touch ran']", "YAML"),
+        ("x: [", "YAML"),
+    ],
+)
+def test_a_card_that_is_wrong_names_the_field(tmp_path, change, field):
+    path = tmp_path / "cards" / "a.yaml"
+    kept = [line for line in CARD.splitlines() if line.split(":")[0] != change.split(":")[0]]
+    path.write_text("\n".join([*kept, *([] if "command" in change else ["command: [prog]"]), change]))
+    with pytest.raises(InputError, match=field):
+        read_card(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_any_monai_bundle_is_an_expert_by_its_card(tmp_path):
+    brats_bundle(tmp_path / "cards" / "tumor")
+    path = tmp_path / "cards" / "own.yaml"
+    path.write_text(
+        "kind: monai-bundle\nname: OWN\nmodality: MR\nbody_part: [brain]\nsequences: [t1ce, t1, t2, flair]\n"
+        "overview: tumours\nfolder: tumor\noverlapping: true\nlabels: {0: core, 1: whole, 2: enhancing}\nlesions: [1]\n"
+    )
+    values = np.random.default_rng(0).integers(0, 900, (20, 20, 20)).astype(np.int16)
+    roles = ("t1", "t1ce", "t2", "flair")
+    study = study_of(*(series_of(values, oblique(), "MR", r, sequence=r, body_part="BRAIN") for r in roles))
+    found = run_expert(find_expert("own"), study)
+    assert found.status == "done", found.text
+    assert found.segmentation.names == {1: "core", 2: "whole", 3: "enhancing"}
+    assert list(found.record.inputs) == ["t1ce", "t1", "t2", "flair"]
+    for wrong, field in (
+        ("labels: {a: b}", "labels"),
+        ("overlapping: maybe", "overlapping"),
+        ("lesions: 1", "lesions"),
+    ):
+        kept = [line for line in path.read_text().splitlines() if line.split(":")[0] != wrong.split(":")[0]]
+        (tmp_path / "wrong.yaml").write_text("\n".join([*kept, wrong]))
+        with pytest.raises(InputError, match=field):
+            read_card(tmp_path / "wrong.yaml")
+
+
+def test_the_registry_has_built_in_experts_cards_and_packages_and_lets_none_stand_in_for_another(tmp_path, monkeypatch):
+    card(tmp_path)
+    (tmp_path / "cards" / "broken.yml").write_text("kind: nothing")
+    (tmp_path / "cards" / "cuckoo.yaml").write_text(CARD.replace("THRESHOLD", "VISTA3D") + "command: [prog]\n")
+
+    def broken():
+        raise RuntimeError("no\x1b[31m")
+
+    points = [
+        SimpleNamespace(name="standin", value="a:b", load=lambda: lambda: StandIn(finding)),
+        SimpleNamespace(name="broken", value="c:d", load=broken),
+    ]
+    monkeypatch.setattr("attending.experts.registry.entry_points", lambda group: points)
+    found, problems = experts()
+    assert list(found) == ["VISTA3D", "BRATS", "CXR", "THRESHOLD", "STANDIN"]
+    assert found["VISTA3D"].card.overview.startswith("domain-specialized")
+    text = "\n".join(problems)
+    assert "kind is nothing: expected one of monai-bundle, command" in text
+    assert "there is an expert VISTA3D already" in text
+    assert "broken (c:d): RuntimeError: no\\x1b[31m" in text
+    with pytest.raises(InputError, match="VISTA3D, BRATS, CXR"):
+        find_expert("nobody")
+
+
+def hub(monkeypatch, files, damaged=False):
+    """A model hub with these files at one commit."""
+    import huggingface_hub
+
+    def info(self, repository, revision, **rest):
+        siblings = []
+        for name, content in files.items():
+            blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+            large = SimpleNamespace(sha256=hashlib.sha256(content).hexdigest()) if name.endswith(".pt") else None
+            siblings.append(SimpleNamespace(rfilename=name, lfs=large, blob_id=blob))
+        return SimpleNamespace(sha=f"commit-of-{revision}", siblings=siblings)
+
+    def download(repository, name, revision, local_dir):
+        assert revision.startswith("commit-of-")
+        path = local_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files[name] + (b"x" if damaged else b""))
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+
+
+FILES = {
+    "configs/inference.json": b"{}", "configs/metadata.json": b"{}", "models/model.pt": b"weights", "LICENSE": b"terms",
+    "scripts/evil.py": b"print('ran')", "docs/README.md": b"read me",
+}  # fmt: skip
+
+
+def test_a_bundle_is_pulled_at_one_commit_without_its_scripts(tmp_path, monkeypatch):
+    hub(monkeypatch, FILES)
+    folder = pull_bundle("vista3d")
+    assert folder == tmp_path / "bundles" / "vista3d"
+    there = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert there == ["LICENSE", "SOURCE", "configs/inference.json", "configs/metadata.json", "models/model.pt"]
+    assert (folder / "SOURCE").read_text() == "MONAI/vista3d commit-of-0.5.4\n"
+    with pytest.raises(InputError, match="is empty"):
+        pull_bundle("vista3d")
+
+
+def test_a_bundle_that_arrives_damaged_or_not_at_all_leaves_nothing(tmp_path, monkeypatch):
+    hub(monkeypatch, FILES, damaged=True)
+    with pytest.raises(NotAvailableError, match="arrived damaged"):
+        pull_bundle("vista3d")
+    assert list((tmp_path / "bundles").iterdir()) == []
+    with pytest.raises(InputError, match="vista3d, brats_mri_segmentation"):
+        pull_bundle("../x")
+
+    def offline(*args, **rest):
+        raise OSError("no route")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", offline)
+    with pytest.raises(NotAvailableError, match="copy it to"):
+        pull_bundle("brats_mri_segmentation")
+
+
+def command(monkeypatch, capsys, *words):
+    from attending.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["attending", "experts", *map(str, words)])
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as caught:
+        main()
+    out, err = capsys.readouterr()
+    return caught.value.code or 0, out, " ".join(err.split())
+
+
+def test_the_table_says_what_is_there_and_how_to_get_the_rest(tmp_path, monkeypatch, capsys):
+    vista3d_bundle(tmp_path / "bundles" / "vista3d")
+    (tmp_path / "cards" / "broken.yaml").write_text("kind: nothing")
+    code, out, err = command(monkeypatch, capsys)
+    assert code == 0
+    assert all(name in out for name in ("VISTA3D", "BRATS", "CXR"))
+    assert "attending experts pull" in out
+    assert "broken.yaml" in err
+    code, out, _ = command(monkeypatch, capsys, "--json")
+    told = {row["name"]: row for row in json.loads(out)["experts"]}
+    assert told["VISTA3D"]["missing"] is None
+    assert told["BRATS"]["missing"]
+    assert told["VISTA3D"]["arguments"]["structures"][0] == "everything"
+
+
+def test_one_expert_runs_by_itself_and_leaves_mask_picture_and_record(tmp_path, monkeypatch, capsys):
+    vista3d_bundle(tmp_path / "bundles" / "vista3d")
+    values = np.random.default_rng(0).normal(0, 300, (30, 28, 16)).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, oblique()), tmp_path / "a.nii.gz")
+    words = ["run", "vista3d", tmp_path / "a.nii.gz", "--modality", "CT", "--out", tmp_path / "out", "--json"]
+    code, out, _ = command(monkeypatch, capsys, *words, "--argument", "structures=gastrointestinal")
+    told = json.loads(out)
+    assert (code, told["status"], told["expert"]) == (0, "done", "VISTA3D")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"vista3d.nii.gz", "vista3d.png", "vista3d.json"}
+    mask = nib.load(tmp_path / "out" / "vista3d.nii.gz")
+    np.testing.assert_allclose(mask.affine, oblique(), atol=1e-5)
+    assert mask.shape == (30, 28, 16)
+    assert sorted(map(str, set(np.unique(mask.dataobj)) - {0})) == sorted(told["labels"])
+    code, out, err = command(monkeypatch, capsys, *words[:-1], "--argument", "structures=gastrointestinal")
+    assert code == 0
+    assert "mL" in out
+    assert "research use only" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["VISTA3D", "a.nii.gz"], 3, "examines CT; the study holds: unknown"),
+        (["VISTA3D", "a.nii.gz", "--modality", "CT", "--argument", "structures=soul"], 3, "takes as structures"),
+        (["VISTA3D", "a.nii.gz", "--argument", "soul"], 3, "expected NAME=VALUE"),
+        (["NOBODY", "a.nii.gz"], 3, "expected one of VISTA3D"),
+        (["BRATS", "a.nii.gz"], 4, "attending experts pull brats_mri_segmentation"),
+        (["VISTA3D", "a.nii.gz", "--modality", "CT", "--seconds", "0.001"], 5, "took longer"),
+    ],
+)
+def test_a_run_without_a_result_ends_with_its_exit_code(tmp_path, monkeypatch, capsys, words, code, says):
+    vista3d_bundle(tmp_path / "bundles" / "vista3d")
+    nib.save(nib.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)), tmp_path / "a.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    found, out, err = command(monkeypatch, capsys, "run", *words)
+    assert (found, out) == (code, "")
+    assert says in err
