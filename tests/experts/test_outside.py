@@ -119,7 +119,7 @@ def test_a_command_that_is_stopped_is_killed_with_what_it_started(tmp_path, stud
     program = f"""
         import fcntl, os, time
         os.fork()  # both hold the lock from here on, or wait for it
-        file = open({str(mark)!r}, "w")
+        file = open({str(mark)!r}, "a")
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write("locked")
         file.flush()

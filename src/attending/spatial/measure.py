@@ -15,7 +15,6 @@ from attending.spatial.diameter import Diameter, axial_diameter
 from attending.spatial.region import centroid, region
 from attending.spatial.resample import resample
 
-
 _COMPONENTS_TOLD = 20
 
 
