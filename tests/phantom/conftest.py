@@ -1,15 +1,9 @@
 """Small cases, made once."""
 
 import pytest
+from phantom_cases import SHAPES, WISHES
 
 from attending.phantom import generate
-
-SHAPES = {"ct": (72, 72, 64), "mri": (64, 64, 64), "cxr": (160, 1, 160)}
-WISHES = {
-    "ct": ["liver lesion:size=40,place=segment V,density=hypodense", "lung nodule:size=28,density=solid"],
-    "mri": ["brain tumor:size=45,density=necrotic,side=right"],
-    "cxr": ["effusion:size=90,side=left", "cardiomegaly"],
-}
 
 
 @pytest.fixture(scope="session", params=["ct", "mri", "cxr"])

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest_phantom import digest
+from phantom_cases import SHAPES, WISHES, digest
 
 from attending.errors import InputError, NotAvailableError
 from attending.phantom import KINDS, Request, generate, label_names, stream_cases, styles
@@ -78,17 +78,13 @@ def test_every_label_has_a_name(small, kind):
 
 
 def test_same_seed_same_bytes(small, kind):
-    from conftest import SHAPES, WISHES
-
     assert digest(generate(kind, 3, "A", findings=WISHES[kind], shape=SHAPES[kind])) == digest(small)
 
 
 def test_same_bytes_in_another_process(small, kind):
-    from conftest import SHAPES, WISHES
-
     code = (
         f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
-        "from conftest_phantom import digest\nfrom attending.phantom import generate\n"
+        "from phantom_cases import digest\nfrom attending.phantom import generate\n"
         f"print(digest(generate({kind!r}, 3, 'A', findings={WISHES[kind]!r}, shape={SHAPES[kind]!r})))"
     )
     env = {**os.environ, "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "2"}
