@@ -136,6 +136,14 @@ def test_hidden_files_links_to_folders_and_other_files_are_passed_over(tmp_path)
     assert study.skipped == {"not a medical image": 1}
 
 
+def test_a_file_without_a_name_is_no_second_patient(tmp_path):
+    write_series(tmp_path, voxels())
+    nib.save(nib.Nifti1Image(voxels(), np.eye(4)), tmp_path / "mask.nii.gz")
+    study = attending.open_study(tmp_path)
+    assert [patient.known for patient in study.patients] == [True, False]
+    assert not any("patients" in warning for warning in study.warnings)
+
+
 def test_too_many_files_are_refused(tmp_path):
     write_series(tmp_path, voxels((6, 5, 9)))
     with pytest.raises(InputError, match="ATTENDING_LIMIT_FILES"):

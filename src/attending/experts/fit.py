@@ -28,13 +28,14 @@ def fit(card: ExpertCard, study: Study) -> tuple[list[Series], list[str]]:
     Raises:
         RefusedError: Wrong or unknown modality, wrong body part, a sequence that is missing, or several patients.
     """
-    if len(study.patients) > 1:
-        raise RefusedError(f"the study holds {len(study.patients)} patients; {card.name} examines one")
     wanted = " or ".join(card.modality)
     there = [series for series in study.series if series.modality in card.modality and series.kind != "localizer"]
     if not there:
         found = ", ".join(sorted({printable(series.modality or "unknown") for series in study.series})) or "nothing"
         raise RefusedError(f"{card.name} examines {wanted}; the study holds: {found}")
+    patients = {series.patient for series in there}
+    if len(patients) > 1:
+        raise RefusedError(f"the study holds {len(patients)} patients; {card.name} examines one")
     right = [series for series in there if _part_fits(card, series)]
     if not right:
         found = ", ".join(sorted({printable(series.body_part) for series in there}))

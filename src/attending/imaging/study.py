@@ -25,6 +25,11 @@ class Patient:
     sex: str = field(default="", compare=False)
     age: str = field(default="", compare=False)
 
+    @property
+    def known(self) -> bool:
+        """Whether a header names them at all."""
+        return bool(self.id or self.name)
+
     def __str__(self) -> str:
         facts = (self.name, self.id and f"ID {self.id}", self.sex, self.age)
         return ", ".join(fact for fact in facts if fact) or "unknown"
@@ -137,9 +142,9 @@ class Study:
         """The warnings of all its series, each with the series it is about, and what concerns the whole."""
         found = [f"{series.description or series.id}: {text}" for series in self.series for text in series.warnings]
         found = list(dict.fromkeys(found))
-        named = [patient for patient in self.patients if patient.id or patient.name]
-        if len(named) > 1:
-            found.insert(0, f"{len(named)} patients in one place; they are kept apart")
+        known = sum(patient.known for patient in self.patients)
+        if known > 1:
+            found.insert(0, f"{known} patients in one place; they are kept apart")
         return found
 
     @property
