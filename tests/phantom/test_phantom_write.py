@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -112,6 +113,25 @@ def test_several_processes_write_the_same(tmp_path):
     build(TINY, tmp_path / "two", 2)
     for path in (tmp_path / "one").rglob("*.json"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_a_killed_run_leaves_whole_cases_and_no_process_and_goes_on(tmp_path):
+    plan = "Plan('cxr', 40, findings=(), formats=('png',), shape=(128, 1, 128))"
+    code = (
+        "from attending.phantom.dataset import *\n" + f"if __name__ == '__main__': build({plan}, {str(tmp_path)!r}, 2)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+        while run.poll() is None and not list(tmp_path.glob("cxr-*/truth.json")):
+            pass
+        run.kill()
+        assert run.stdout.read() == b""  # ends only when every worker, which holds the pipe too, has gone
+    cases = list(tmp_path.glob("cxr-*"))
+    assert 0 < len(cases) < 40
+    assert all((c / "truth.json").exists() and (c / "visit1" / "frontal.png").exists() for c in cases)
+    last = Plan("cxr", len(cases) + 1, findings=(), formats=("png",), shape=(128, 1, 128))
+    again = build(last, tmp_path, 1)
+    assert again.written >= 1
+    assert not list(tmp_path.glob(".partial-*"))
 
 
 def test_another_dataset_in_the_folder_is_refused(tmp_path):

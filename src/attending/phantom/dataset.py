@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from os import PathLike
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 from attending.errors import AttendingError, InputError
@@ -125,7 +126,7 @@ def _parallel(plan: Plan, todo: Sequence[int], root: Path, count: int, tick: Cal
     """Run cases in fresh processes, never more than a few queued."""
     saved = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # a process per core already; read when a worker loads its libraries
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_end_with_parent)
     try:
         queue = iter(todo)
         running: set[Future[None]] = {pool.submit(_one, plan, seed, root) for seed in islice(queue, 2 * count)}
@@ -143,6 +144,18 @@ def _parallel(plan: Plan, todo: Sequence[int], root: Path, count: int, tick: Cal
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = saved
+
+
+def _end_with_parent() -> None:
+    """Make a worker stop when the run is killed: left alone it would wait for work for ever."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _one(plan: Plan, seed: int, root: Path) -> None:
