@@ -12,7 +12,7 @@ from attending.errors import InputError, NotAvailableError
 from attending.phantom import KINDS, Request, generate, label_names, stream_cases, styles
 from attending.phantom import case as case_module
 from attending.phantom.finding import at_visit, draw_findings
-from attending.phantom.patient import draw_patient
+from attending.phantom.patient import Tie, draw_patient
 
 CT = (72, 72, 64)
 
@@ -183,6 +183,32 @@ def test_demographics_are_independent_of_disease():
     assert abs(share[0] - share[1]) < 0.08
     ages = [np.mean([p.age for s, (p, _) in zip(sick, drawn, strict=True) if s == state]) for state in (True, False)]
     assert abs(ages[0] - ages[1]) < 4
+
+
+def test_a_planted_tie_moves_only_the_patients_who_have_the_finding():
+    tie = Tie.parse("effusion:sex=F,share=0.9", KINDS)
+    tied = [draw_patient(seed, tie) for seed in range(1500)]
+    assert 0.93 < np.mean([p.sex == "F" for p in tied]) < 0.97, "0.9, and half of the rest"
+    old = [draw_patient(seed, Tie.parse("edema:age=80-90", KINDS)) for seed in range(200)]
+    assert {80, 90} <= {p.age for p in old} <= set(range(80, 91))
+    assert 0.4 < np.mean([p.sex == "F" for p in old]) < 0.6
+    man = next(seed for seed in range(100) if draw_patient(seed).sex == "M")
+    made = {
+        wish: generate("cxr", man, findings=[wish], shape=SHAPES["cxr"], tie="effusion:sex=F").patient.sex
+        for wish in ("effusion", "cardiomegaly")
+    }
+    assert made == {"effusion": "F", "cardiomegaly": "M"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["gout:sex=F", "effusion", "effusion:sex=X", "effusion:age=10-20", "effusion:age=60", "effusion:sex=F,share=2",
+     "effusion:size=3"],
+)  # fmt: skip
+def test_an_impossible_tie_is_refused(text):
+    with pytest.raises(InputError, match="expected") as caught:
+        generate("cxr", 0, tie=text)
+    assert caught.value.field == "tie"
 
 
 def test_streaming_makes_the_same_cases():

@@ -23,6 +23,9 @@ def phantom(
             help="Such as 'liver lesion:count=2,size=30'; repeat for more; 'none' for healthy. Drawn if not given."
         ),
     ] = None,
+    tie: Annotated[
+        str | None, typer.Option(help="Plant a bias, such as 'effusion:sex=F,share=0.9' or 'edema:age=70-90'.")
+    ] = None,
     formats: Annotated[str, typer.Option("--format", help="What to write, separated by commas.")] = "dicom,nifti,png",
     workers: Annotated[int, typer.Option(help="Processes; 0 for one per core.")] = 0,
     check_train: Annotated[list[Path] | None, typer.Option(help="Check instead: a folder of training cases.")] = None,
@@ -39,7 +42,7 @@ def phantom(
 
     wishes = None if finding is None else tuple(f for f in finding if f != "none")
     styles, wanted = (tuple(part.strip() for part in text.split(",")) for text in (style, formats))
-    plan = Plan(kind, number, seed, split, styles, visits, wishes, wanted)
+    plan = Plan(kind, number, seed, split, styles, visits, wishes, wanted, tie=tie)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     with Progress(

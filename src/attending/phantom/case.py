@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from attending.errors import InputError
 from attending.imaging import Volume
-from attending.phantom.finding import Finding, Request, at_visit, draw_findings
-from attending.phantom.patient import Patient, draw_patient
+from attending.phantom.finding import KINDS, Finding, Request, at_visit, draw_findings
+from attending.phantom.patient import Patient, Tie, draw_patient
 from attending.phantom.random import stream
 from attending.phantom.splits import split_of
 from attending.phantom.style import Style, get_style
@@ -122,6 +122,7 @@ def generate(
     visits: int = 1,
     findings: Iterable[str | Request] | None = None,
     shape: tuple[int, int, int] | None = None,
+    tie: str | None = None,
 ) -> Case:
     """Make one case; the same arguments give the same voxels and words in every process.
 
@@ -133,6 +134,7 @@ def generate(
         findings: Requests such as `"liver lesion:count=2,size=30"`; `[]` for a healthy patient; None draws at random,
             independently of sex, age and build.
         shape: Voxels along R, A, S; for a radiograph `(n, 1, n)`.
+        tie: A planted link between a finding and who has it, such as `"effusion:sex=F,share=0.9"`.
 
     Raises:
         InputError: An impossible request: unknown kind, style, finding, or a size that does not fit.
@@ -148,8 +150,9 @@ def generate(
     hospital, split = get_style(style), split_of(seed)
     _check_shape(kind, shape)
     wishes = None if findings is None else [f if isinstance(f, Request) else Request.parse(f) for f in findings]
-    patient = draw_patient(seed)
+    link = None if tie is None else Tie.parse(tie, KINDS)
     drawn = place_lesions(draw_findings(seed, kind, wishes, visits), wishes is not None)
+    patient = draw_patient(seed, link if link and any(f.kind == link.finding for f in drawn) else None)
     taken = _days(seed, visits)
     seen: list[Visit] = []
     for index, date in enumerate(taken):

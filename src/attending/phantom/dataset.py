@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from attending.errors import AttendingError, InputError
-from attending.phantom.case import generate
+from attending.phantom.case import Case, generate
 from attending.phantom.finding import Request
 from attending.phantom.splits import seeds_of
 from attending.phantom.style import get_style
@@ -36,6 +36,7 @@ class Plan:
         findings: Requests as text; None draws them.
         formats: What is written.
         shape: Voxels, or None for the usual.
+        tie: A planted link between a finding and who has it, or None.
     """
 
     kind: str
@@ -47,6 +48,20 @@ class Plan:
     findings: tuple[str, ...] | None = None
     formats: tuple[str, ...] = FORMATS
     shape: tuple[int, int, int] | None = None
+    tie: str | None = None
+
+    def case(self, seed: int) -> Case:
+        """One of its cases."""
+        style = self.styles[seed % len(self.styles)]
+        return generate(
+            self.kind,
+            seed,
+            style,
+            visits=self.visits,
+            findings=self.findings,
+            shape=self.shape,
+            tie=self.tie,
+        )
 
     def seeds(self) -> range:
         """The seeds of the cases."""
@@ -65,14 +80,7 @@ class Plan:
             get_style(name)
         for wish in self.findings or ():
             Request.parse(wish).check(self.kind, self.visits)
-        generate(
-            self.kind,
-            seeds[0],
-            self.styles[seeds[0] % len(self.styles)],
-            visits=self.visits,
-            findings=self.findings,
-            shape=self.shape,
-        )
+        self.case(seeds[0])
 
 
 class Result(NamedTuple):
@@ -159,13 +167,8 @@ def _end_with_parent() -> None:
 
 
 def _one(plan: Plan, seed: int, root: Path) -> None:
-    style = plan.styles[seed % len(plan.styles)]
     try:
-        write(
-            generate(plan.kind, seed, style, visits=plan.visits, findings=plan.findings, shape=plan.shape),
-            root,
-            plan.formats,
-        )
+        write(plan.case(seed), root, plan.formats)
     except AttendingError as error:  # must cross a process border, which keeps only the arguments
         raise InputError(f"{plan.kind} with seed {seed}: {error}") from None
 
