@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from attending.cli.console import talk
+from attending.cli.console import progress
 
 
 def phantom(
@@ -43,18 +43,8 @@ def phantom(
     wishes = None if finding is None else tuple(f for f in finding if f != "none")
     styles, wanted = (tuple(part.strip() for part in text.split(",")) for text in (style, formats))
     plan = Plan(kind, number, seed, split, styles, visits, wishes, wanted, tie=tie)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    with Progress(
-        "[progress.description]{task.description}",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=talk,
-        transient=True,
-    ) as bar:
-        task = bar.add_task(f"{kind} phantoms", total=number)
-        result = build(plan, out, workers or None, lambda done, total: bar.update(task, completed=done, total=total))
+    with progress(f"{kind} phantoms", number) as advance:
+        result = build(plan, out, workers or None, lambda done, _: advance(done))
     if as_json:
         print(json.dumps({"folder": str(out), "written": result.written, "present": result.present, "split": split}))
     else:
