@@ -1,0 +1,1 @@
+"""evaluation: tasks, answer parsers, scorers, controls, intervals: numbers that hold."""

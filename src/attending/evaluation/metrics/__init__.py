@@ -1,0 +1,39 @@
+"""metrics: scorers judge one answer (0 to 1), metrics judge a set of them; both are looked up by name.
+
+A scorer is a function of (parsed, reference) that gives 0 to 1 and never drops an answer: an invalid one scores 0.
+A metric is a `Metric`: rows to one number, with its values under resampling for intervals.
+
+Scorers: exact_match, normalised_match, token_precision, token_recall, token_f1; within_10_percent, within_20_percent
+(numbers); box_iou, box_hit (IoU 0.5 or more); set_exact, set_f1 (lists); bleu_4, rouge_l, meteor, chexpert_f1, finding_f1,
+location_f1, severity_agreement, temporal_f1, consistency (reports).
+
+Metrics: mean_score, invalid_rate (any); accuracy, balanced_accuracy, sensitivity, specificity, precision, f1, macro_f1,
+micro_f1 (yes_no and option); auroc, ece, brier (yes_no with a probability); mae, mre, mae_answered, mre_answered (numbers);
+bleu_1 to bleu_4, rouge_l, meteor, cider, chexpert_macro_f1, chexpert_micro_f1, chexpert_5_macro_f1, chexpert_5_micro_f1
+(reports); set_accuracy (pairs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attending.evaluation.metrics.answers import ANSWER_SCORERS
+from attending.evaluation.metrics.base import Metric, Row, mean_of
+from attending.evaluation.parse import Parsed
+
+Scorer = Callable[[Parsed, Any], float]
+
+SCORERS: dict[str, Scorer] = {**ANSWER_SCORERS}
+"""Per-sample scorers by name."""
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("mean_score", mean_of(lambda row: row.score)),
+        Metric("invalid_rate", mean_of(lambda row: 0.0 if row.prediction.valid else 1.0), higher_is_better=False),
+    )
+}
+"""Corpus metrics by name."""
+
+__all__ = ["METRICS", "SCORERS", "Metric", "Row", "Scorer"]
