@@ -92,6 +92,11 @@ class VilaM3Processor(ProcessorMixin):
         """Tokenize one prompt; every placeholder becomes `image_seq_length` ids."""
         return self._tokenize(text).expanded(self.image_token_id, self.image_seq_length).ids
 
+    def expanded_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """As `expanded_ids`, with the first character, and the last + 1, of the prompt that each id stands for."""
+        row = self._tokenize(text).expanded(self.image_token_id, self.image_seq_length)
+        return row.ids, row.offsets
+
     def _tokenize(self, text: str) -> "_Row":
         """Tokenize one prompt; each placeholder is one id for now."""
         if not isinstance(text, str):
