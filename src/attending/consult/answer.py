@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from attending.consult.transcript import Transcript
-from attending.errors import printable
+from attending.errors import NotAvailableError, printable
 from attending.experts import Finding
 from attending.imaging import Study
 
@@ -62,6 +64,7 @@ class Answer:
         seed: Of the sampling.
         versions: Of `attending` and what computed, by package name.
         warnings: What the reader should know of the study and the run, a sentence each.
+        writer: What `save` calls.
     """
 
     question: str
@@ -77,6 +80,17 @@ class Answer:
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    writer: Callable[[Answer, Path], list[Path]] | None = field(default=None, repr=False)
+
+    def save(self, folder: str | PathLike[str]) -> list[Path]:
+        """Write the answer for people and machines: report, pictures, masks, JSON; see `attending.reporting.write`.
+
+        Raises:
+            InputError: The folder cannot be written to.
+        """
+        if self.writer is None:
+            raise NotAvailableError("this answer has no writer; use attending.reporting.write(answer, folder)")
+        return self.writer(self, Path(folder))
 
     @property
     def flags(self) -> list[Check]:
