@@ -32,11 +32,11 @@ clean:
 # on the package index; a plain or newer torch brings gigabytes of CUDA.
 .venv/run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable '.[dicom-codecs,itk,phantom]'
+	$(PIP) --editable '.[dicom-codecs,itk]'
 	touch $@
 
 .venv/dev: .venv/run
-	$(PIP) --editable '.[dicom-codecs,itk,phantom,experts,model,dev]'
+	$(PIP) --editable '.[dicom-codecs,itk,experts,model,dev]'
 	touch $@
 
 .PHONY: demo test test-slow check bench clean

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from phantom_cases import SHAPES, WISHES, digest
 
-from attending.errors import InputError, NotAvailableError
+from attending.errors import InputError
 from attending.phantom import KINDS, Request, generate, label_names, stream_cases, styles
-from attending.phantom import case as case_module
 from attending.phantom.finding import at_visit, draw_findings
 from attending.phantom.patient import Tie, draw_patient
 
@@ -241,12 +240,6 @@ def test_impossible_requests_say_what_is_allowed(changes, says):
     with pytest.raises(InputError) as caught:
         generate(**arguments)
     assert says in str(caught.value)
-
-
-def test_missing_scipy_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(NotAvailableError, match=r"attending\[phantom\]"):
-        case_module.generate("ct", 1)
 
 
 def test_styles_are_named():

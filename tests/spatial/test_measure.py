@@ -6,7 +6,16 @@ from shapes import GRIDS, SPACING, affine_of, box, cylinder, ellipsoid, mask_of,
 
 from attending.errors import InputError
 from attending.imaging import Volume
-from attending.spatial import axial_diameter, component_volumes, intensity, labels_in, measure, region, regions
+from attending.spatial import (
+    axial_diameter,
+    component_volumes,
+    frontal_diameter,
+    intensity,
+    labels_in,
+    measure,
+    region,
+    regions,
+)
 from attending.spatial import volume_ml as volume
 
 sitk = pytest.importorskip("SimpleITK")
@@ -76,6 +85,21 @@ def test_a_cylinder_is_measured_across_not_along():
     found = measure(mask)
     assert found.volume_ml == pytest.approx(np.pi * 0.9**2 * 8, rel=0.02)
     assert found.diameter.longest_mm == pytest.approx(18, abs=1.6)
+
+
+@pytest.mark.parametrize("grid", ["RAS", "LPS"])
+def test_a_shadow_is_measured_in_its_own_plane(grid):
+    array = np.zeros((40, 1, 60), bool)
+    array[5:15, 0, 10:34] = True
+    affine = GRIDS[grid]
+    found = frontal_diameter(Volume(array, affine))
+    width, height = 10 * SPACING[0], 24 * SPACING[2]
+    # Two borders halfway along the corner pixels are the farthest apart.
+    assert np.hypot(width, height) - SPACING[2] <= found.longest_mm <= np.hypot(width, height)
+    ends = np.array(found.longest_ends)
+    assert np.linalg.norm(ends[0] - ends[1]) == pytest.approx(found.longest_mm)
+    assert ends[:, 1] == pytest.approx(affine[1, 3])
+    assert frontal_diameter(Volume(np.zeros((4, 1, 4), bool), affine)) is None
 
 
 def test_the_longest_slice_is_chosen_although_another_has_more_voxels():

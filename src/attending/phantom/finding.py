@@ -61,6 +61,11 @@ KINDS: dict[str, FindingKind] = {
 MARGINS = ("smooth", "lobulated", "spiculated")
 
 
+def kinds_on(study: str) -> list[str]:
+    """Kinds of finding that a study can show."""
+    return [name for name, kind in KINDS.items() if study in kind.studies]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One finding of one patient.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attending.errors import InputError
+from attending.phantom.abdomen import kidney_pose
 from attending.phantom.body import Body
 from attending.phantom.canvas import Canvas, Field, Points, Shape, curve
 from attending.phantom.finding import Finding
@@ -43,8 +44,6 @@ def lesion_center(finding: Finding, attempt: int = 0) -> Points:
     """Centre of a focal lesion, canonical mm; `attempt` draws another one in the same place."""
     rng = stream(finding.seed, "center", attempt)
     if finding.kind == "kidney lesion":
-        from attending.phantom.abdomen import kidney_pose
-
         side = 1 if finding.side == "right" else -1
         center, _, tilt = kidney_pose(side, 1.0)
         along = _POLES[finding.place]

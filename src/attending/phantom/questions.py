@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from attending.phantom.finding import kinds_on
 from attending.phantom.random import stream
-from attending.phantom.report import STUDY_WORDS, amount, describe, place_words
-from attending.phantom.truth import kinds_on, size_of
+from attending.phantom.report import STUDY_WORDS, amount, describe, place_words, size_of
+from attending.phantom.study import Subject
 from attending.phantom.wording import article, say, wording
-
-if TYPE_CHECKING:
-    from attending.phantom.case import Case
 
 TYPES = ("open", "presence", "describe", "count", "diameter", "volume", "organ volume", "locate", "choice", "compare",
          "modality", "body", "absent", "unanswerable")  # fmt: skip
@@ -30,7 +28,7 @@ _ORGANS = ("liver", "spleen", "right kidney", "left kidney", "pancreas", "heart"
 class _Asker:
     """Collects questions of one case."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Subject) -> None:
         self.case, self.rng = case, stream(case.seed, "questions", case.style.name)
         self.study = STUDY_WORDS[case.kind]
         self.found: list[dict[str, Any]] = []
@@ -65,7 +63,7 @@ class _Asker:
 
 
 def ask(
-    case: Case, visit: dict[str, Any], changes: list[dict[str, Any]], report: dict[str, Any]
+    case: Subject, visit: dict[str, Any], changes: list[dict[str, Any]], report: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """All questions of a case, in a fixed order of types.
 

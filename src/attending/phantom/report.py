@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from attending.phantom.finding import kinds_on
 from attending.phantom.random import stream
-from attending.phantom.truth import kinds_on, size_of
+from attending.phantom.study import Subject
 from attending.phantom.wording import article, say, wording
-
-if TYPE_CHECKING:
-    from attending.phantom.case import Case
 
 STUDY_WORDS = {"ct": "CT", "mri": "MRI", "cxr": "chest radiograph"}
 _TECHNIQUE = {
@@ -21,6 +19,14 @@ _TECHNIQUE = {
     "mri": {"": "MRI of the brain: T1 before and after contrast, T2 and FLAIR."},
     "cxr": {"": "Frontal chest radiograph."},
 }  # fmt: skip
+
+
+def size_of(record: dict[str, Any]) -> float | None:
+    """The diameter a report gives for a finding, mm; None for kinds that are told by amount."""
+    if record["kind"] not in ("liver lesion", "lung nodule", "kidney lesion", "pancreas lesion", "brain tumor"):
+        return None
+    found = record["measurements"]
+    return float(found.get("longest_axial_diameter_mm", found.get("longest_diameter_mm")))
 
 
 def place_words(record: dict[str, Any]) -> str:
@@ -51,8 +57,10 @@ def describe(record: dict[str, Any]) -> str:
     )
 
 
-def write_report(case: Case, visit: dict[str, Any], changes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Technique, comparison, findings with negatives, impression.
+def write_report(
+    case: Subject, visit: dict[str, Any], changes: list[dict[str, Any]], prior: str = ""
+) -> dict[str, Any]:
+    """Technique, comparison with the study of date `prior`, findings with negatives, impression.
 
     Every sentence is `{"text", "rests_on", "negative", "certainty"}`; `rests_on` holds ids of findings, kinds for
     negatives, or names of facts.
@@ -72,7 +80,6 @@ def write_report(case: Case, visit: dict[str, Any], changes: list[dict[str, Any]
     for kind in sorted(rng.permutation(absent)[: max(3, len(absent) // 2)].tolist(), key=absent.index):
         findings.append(_sentence(say(rng, "negative", kind, case.split).text, [f"no {kind}"], negative=True))
     technique = _TECHNIQUE[case.kind].get(visit["facts"].get("phase", ""), "")
-    prior = case.visits[0].date.isoformat() if len(case.visits) == 2 else ""
     return {
         "technique": [_sentence(technique, ["study"])],
         "comparison": [
@@ -87,7 +94,7 @@ def _sentence(text: str, rests_on: list[str], negative: bool = False, certainty:
     return {"text": text[0].upper() + text[1:], "rests_on": rests_on, "negative": negative, "certainty": certainty}
 
 
-def _tell(rng: np.random.Generator, case: Case, record: dict[str, Any]) -> str:
+def _tell(rng: np.random.Generator, case: Subject, record: dict[str, Any]) -> str:
     size = size_of(record)
     fields = {k: record[k] for k in ("place", "side", "density", "margin")}
     text = say(
@@ -108,7 +115,7 @@ def _tell(rng: np.random.Generator, case: Case, record: dict[str, Any]) -> str:
     )
 
 
-def tell_change(rng: np.random.Generator, case: Case, change: dict[str, Any]) -> str:
+def tell_change(rng: np.random.Generator, case: Subject, change: dict[str, Any]) -> str:
     """One sentence on what became of a finding."""
     one, before = wording()["kind"][change["kind"]]["one"], amount(change["before"])
     return say(rng, "change", change["change"], case.split, before=before, one=one, where=place_words(change)).text
@@ -122,7 +129,7 @@ def amount(record: dict[str, Any] | None) -> str:
     return f"{size:.0f} mm" if size is not None else f"{record['measurements']['volume_ml']:.0f} mL"
 
 
-def _impression(rng: np.random.Generator, case: Case, visit: dict[str, Any]) -> list[dict[str, Any]]:
+def _impression(rng: np.random.Generator, case: Subject, visit: dict[str, Any]) -> list[dict[str, Any]]:
     """The findings again, most telling first, with what they may mean and how sure that is."""
     if not visit["findings"]:
         kinds = [f"no {k}" for k in kinds_on(case.kind)]

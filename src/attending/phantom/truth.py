@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from attending.phantom.finding import KINDS, Finding
-from attending.phantom.measure import longest_diameter, measure
+from attending.imaging import Volume
+from attending.phantom.finding import Finding
+from attending.phantom.questions import ask
+from attending.phantom.report import write_report
+from attending.phantom.study import Subject, Visit, label_names
 from attending.phantom.wording import reserved_share
+from attending.spatial import centroid, frontal_diameter, measure, region, regions, volume_ml
 
-if TYPE_CHECKING:
-    from attending.phantom.case import Case, Visit
-
-VERSION = 1
+VERSION = 2
 _ORGANS = (1, 3, 4, 5, 14, 6, 12, 10, 15, 28, 29, 30, 31, 32, 115)
 
 
@@ -55,16 +57,13 @@ class Truth:
         return asdict(self)
 
 
-def tell(case: Case) -> Truth:
-    """Measure a case's label maps and write its report and questions."""
-    from attending.phantom.questions import ask
-    from attending.phantom.report import write_report
-
-    visits = [_visit(case, visit) for visit in case.visits]
-    changes = _changes(case, visits)
+def tell(case: Subject, visits: Sequence[Visit]) -> Truth:
+    """Measure the label maps of a case's visits and write its report and questions."""
+    told = [_visit(case, visit) for visit in visits]
+    changes = _changes(case, told)
     patient = {k: v for k, v in asdict(case.patient).items() if k not in ("fat", "girth")}
-    report = write_report(case, visits[-1], changes)
-    questions = ask(case, visits[-1], changes, report)
+    report = write_report(case, told[-1], changes, told[0]["date"] if len(told) == 2 else "")
+    questions = ask(case, told[-1], changes, report)
     return Truth(
         version=VERSION,
         case=case.id,
@@ -73,104 +72,116 @@ def tell(case: Case) -> Truth:
         split=case.split,
         style={"name": case.style.name, "title": case.style.title},
         patient=patient,
-        visits=visits,
-        scene=_scene(visits[-1]),
+        visits=told,
+        scene=_scene(told[-1]),
         report=report,
         questions=questions,
         reserved_share=round(reserved_share(), 3),
     )
 
 
-def _visit(case: Case, visit: Visit) -> dict[str, Any]:
-    findings = [_finding(case, visit, i, f) for i, f in enumerate(visit.findings)]
+def _visit(case: Subject, visit: Visit) -> dict[str, Any]:
     facts = dict(visit.facts)
-    organs = _shadows(visit) if case.kind == "cxr" else _organs(case, visit)
     if case.kind == "cxr":
         facts["cardiothoracic_ratio"] = _ratio(visit)
+        findings = [_shadow_of_finding(visit, i, f) for i, f in enumerate(visit.findings)]
+    else:
+        places = regions(visit.instances)
+        findings = [_finding(visit, places[i], f) for i, f in enumerate(visit.findings, 1)]
     return {
         "date": visit.date.isoformat(),
         "images": sorted(visit.volumes),
-        "organs": organs,
+        "organs": _shadows(visit) if case.kind == "cxr" else _organs(case.kind, visit.labels),
         "findings": findings,
         "facts": facts,
     }
 
 
-def _finding(case: Case, visit: Visit, index: int, finding: Finding) -> dict[str, Any]:
-    """One finding with its measurements in physical units."""
-    affine = visit.instances.affine
-    array = visit.instances.array
-    record: dict[str, Any] = {
+def _words(finding: Finding) -> dict[str, Any]:
+    return {
         "id": finding.id, "kind": finding.kind, "label": finding.label, "place": finding.place, "side": finding.side,
         "density": finding.density, "margin": finding.margin, "size_asked_mm": finding.size,
     }  # fmt: skip
-    if case.kind == "cxr":
-        mask = array[index] > 0
-        pixel = float(np.linalg.norm(affine[:3, 0]))
-        found = measure(mask, affine, diameter=False)
-        record["measurements"] = {
-            "area_cm2": round(found["voxels"] * pixel * pixel / 100, 2),
-            "longest_diameter_mm": round(longest_diameter(mask, affine, axis=1), 1),
-            "centroid_ras_mm": found["centroid_ras_mm"],
-            "extent_mm": [found["extent_mm"][0], found["extent_mm"][2]],
-            "box_pixels": [found["box_voxels"][0], found["box_voxels"][2]],
+
+
+def _box(found: Volume, grid: Volume) -> list[list[int]]:
+    """First voxel and the one after the last of a region, along each axis of the grid that it was cut from."""
+    first = np.rint(grid.to_voxels(found.affine[:3, 3])).astype(int).tolist()
+    return [[a, a + n] for a, n in zip(first, found.shape, strict=True)]
+
+
+def _extent(found: Volume) -> list[float]:
+    return [round(n * s, 1) for n, s in zip(found.shape, found.spacing, strict=True)]
+
+
+def _finding(visit: Visit, found: Volume, finding: Finding) -> dict[str, Any]:
+    """One finding with its measurements in physical units; a tumor's diameter is that of its core."""
+    sizes = measure(found).to_dict()
+    sizes |= {
+        "voxels": int(np.count_nonzero(found.array)),
+        "extent_mm": _extent(found),
+        "box_voxels": _box(found, visit.instances),
+    }
+    if finding.kind == "brain tumor":
+        labels = visit.labels
+        core = measure(replace(labels, array=(labels.array == 1) | (labels.array == 4))).to_dict()
+        sizes |= {name: core[name] for name in core if "diameter" in name or "ends" in name}
+        sizes |= {
+            "whole_tumor_ml": round(volume_ml(labels), 3),
+            "tumor_core_ml": core["volume_ml"],
+            "enhancing_tumor_ml": round(volume_ml(labels, 4), 3),
+        }
+    return _words(finding) | {"measurements": sizes}
+
+
+def _shadow_of_finding(visit: Visit, index: int, finding: Finding) -> dict[str, Any]:
+    """One finding with the size of its shadow on the detector, and its volume in the body."""
+    film = replace(visit.instances, array=visit.instances.array[index])
+    found = region(film)
+    sizes = measure(found).to_dict()
+    line = frontal_diameter(found)
+    extent, box = _extent(found), _box(found, film)
+    return _words(finding) | {
+        "measurements": {
+            "area_cm2": _area_cm2(found),
+            "longest_diameter_mm": round(line.longest_mm, 3) if line else None,
+            "centroid_ras_mm": sizes["centroid_ras_mm"],
+            "extent_mm": [extent[0], extent[2]],
+            "box_pixels": [box[0], box[2]],
             "volume_ml": round(visit.facts["volumes_ml"][finding.id], 2),
         }
-        return record
-    mask = array == index + 1
-    record["measurements"] = measure(mask, affine)
-    if finding.kind == "brain tumor":
-        labels = visit.labels.array
-        voxel = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-        core = (labels == 1) | (labels == 4)
-        record["measurements"] |= {
-            "longest_axial_diameter_mm": round(longest_diameter(core, affine), 1),
-            "whole_tumor_ml": round(float(np.isin(labels, (1, 2, 4)).sum() * voxel), 3),
-            "tumor_core_ml": round(float(core.sum() * voxel), 3),
-            "enhancing_tumor_ml": round(float((labels == 4).sum() * voxel), 3),
-        }
-    return record
+    }
 
 
-def _organs(case: Case, visit: Visit) -> list[dict[str, Any]]:
+def _area_cm2(found: Volume) -> float:
+    width, _, height = found.spacing
+    return round(float(np.count_nonzero(found.array)) * width * height / 100, 2)
+
+
+def _organs(kind: str, labels: Volume) -> list[dict[str, Any]]:
     """Volume of every labelled organ, and more of the large ones."""
-    from attending.phantom.case import label_names
-
-    counts = np.bincount(visit.labels.array.ravel(), minlength=256)
-    voxel = abs(float(np.linalg.det(visit.labels.affine[:3, :3]))) / 1000
-    names = label_names(case.kind)
+    names = label_names(kind)
     found = []
-    for label in np.flatnonzero(counts[1:]) + 1:
-        name = names[int(label)]
+    for label, part in regions(labels).items():
         organ: dict[str, Any] = {
-            "label": int(label),
-            "name": name,
-            "voxels": int(counts[label]),
-            "volume_ml": round(float(counts[label] * voxel), 3),
+            "label": label,
+            "name": names[label],
+            "voxels": int(np.count_nonzero(part.array)),
+            "volume_ml": round(volume_ml(part), 3),
         }
-        if case.kind == "ct" and label in _ORGANS:
-            organ |= {
-                k: v
-                for k, v in measure(visit.labels.array == label, visit.labels.affine, diameter=False).items()
-                if k in ("centroid_ras_mm", "box_voxels")
-            }
+        if kind == "ct" and label in _ORGANS:
+            organ |= {"centroid_ras_mm": centroid(part).round(3).tolist(), "box_voxels": _box(part, labels)}
         found.append(organ)
     return found
 
 
 def _shadows(visit: Visit) -> list[dict[str, Any]]:
-    affine = visit.labels.affine
-    pixel = float(np.linalg.norm(affine[:3, 0]))
     found = []
     for channel, name in enumerate(visit.channels[: len(visit.channels) - len(visit.findings)]):
-        mask = visit.labels.array[channel] > 0
+        shadow = region(replace(visit.labels, array=visit.labels.array[channel]))
+        extent = _extent(shadow)
         found.append(
-            {
-                "channel": channel,
-                "name": name,
-                "area_cm2": round(float(mask.sum()) * pixel * pixel / 100, 2),
-                "extent_mm": measure(mask, affine, diameter=False)["extent_mm"][::2],
-            }
+            {"channel": channel, "name": name, "area_cm2": _area_cm2(shadow), "extent_mm": [extent[0], extent[2]]}
         )
     return found
 
@@ -186,7 +197,7 @@ def _ratio(visit: Visit) -> float:
     return round(width(shadows["heart"]) / width(shadows["right lung"] | shadows["left lung"]), 3)
 
 
-def _changes(case: Case, visits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _changes(case: Subject, visits: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What became of each finding between two visits, with both measurements."""
     if len(visits) == 1:
         return []
@@ -224,16 +235,3 @@ def _scene(visit: dict[str, Any]) -> dict[str, Any]:
                 if abs(gap[axis]) > 15:
                     edges.append((a["id"], names[int(gap[axis] < 0)], b["id"]))
     return {"nodes": nodes, "edges": [list(e) for e in edges]}
-
-
-def size_of(record: dict[str, Any]) -> float | None:
-    """The diameter a report gives for a finding, mm; None for kinds that are told by amount."""
-    if record["kind"] not in ("liver lesion", "lung nodule", "kidney lesion", "pancreas lesion", "brain tumor"):
-        return None
-    found = record["measurements"]
-    return float(found.get("longest_axial_diameter_mm", found.get("longest_diameter_mm")))
-
-
-def kinds_on(study: str) -> list[str]:
-    """Kinds of finding that a study can show."""
-    return [name for name, kind in KINDS.items() if study in kind.studies]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from attending.phantom.body import cage_radii
 from attending.phantom.canvas import Canvas, Field, Grid, Points, Warp, interpolate
 from attending.phantom.finding import Finding
 from attending.phantom.lesion import broken_rib
@@ -168,8 +169,6 @@ def _thin_structures(patient: Patient, seed: int, warp: Warp, detector: Detector
 
 def _hidden(point: Points, gas: Sequence[Finding]) -> bool:
     """Whether a vessel would run where a pneumothorax has pushed the lung away, or outside the lungs."""
-    from attending.phantom.body import cage_radii
-
     side, front, back = (float(r) for r in cage_radii(float(point[2])))
     depth = front if point[1] > 0 else back
     edge = 1 - float(np.hypot(point[0] / side, point[1] / depth))

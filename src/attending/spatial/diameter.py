@@ -1,4 +1,4 @@
-"""The longest axial diameter of a region and its perpendicular, as RECIST 1.1 measures a lesion."""
+"""The longest diameter of a region within one slice and its perpendicular, as RECIST 1.1 measures a lesion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Points = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Diameter:
-    """Two lines across a region on one axial slice.
+    """Two lines across a region on one slice.
 
     Attributes:
         longest_mm: Length of the longest line, from border to border.
@@ -58,11 +58,29 @@ def axial_diameter(mask: Volume, label: int | None = None) -> Diameter | None:
         None when the mask is empty. Several components are spanned together; measure them one by one if that is not
         meant.
     """
-    found = region(mask, label).canonical()
+    return _within_slices(region(mask, label), 2)
+
+
+def frontal_diameter(mask: Volume, label: int | None = None) -> Diameter | None:
+    """The same across the axis nearest to anterior, as a shadow on a frontal radiograph `[X, 1, Z]` is measured.
+
+    Args:
+        mask: As `axial_diameter` says.
+        label: As `axial_diameter` says.
+
+    Returns:
+        None when the mask is empty; lengths are those on the detector, which magnifies.
+    """
+    return _within_slices(region(mask, label), 1)
+
+
+def _within_slices(found: Volume, normal: int) -> Diameter | None:
+    """The longest line within one slice across the RAS axis `normal`, over all slices."""
+    found = found.canonical()
     if not found.array.size:
         return None
-    sections = np.ascontiguousarray(np.moveaxis(found.array, 2, 0).astype(bool, copy=False))
-    across, up = found.affine[:3, 0], found.affine[:3, 1]  # one step along each axis of the slice, mm
+    sections = np.ascontiguousarray(np.moveaxis(found.array, normal, 0).astype(bool, copy=False))
+    across, up = (found.affine[:3, axis] for axis in range(3) if axis != normal)  # one step along each axis, mm
     frame, scale = _frame(across, up)
     best: tuple[float, Points, int] | None = None
     for bound, k in _bounds(sections, scale):
@@ -77,7 +95,7 @@ def axial_diameter(mask: Volume, label: int | None = None) -> Diameter | None:
     length, points, k = best
     ends, hull = points[:2], points[2:]
     chord = _perpendicular(ends, hull)
-    origin = found.to_world([0, 0, k])
+    origin = found.to_world(k * np.eye(3)[normal])
 
     def world(plane: Points) -> Any:
         return tuple(tuple(float(value) for value in origin + point @ frame) for point in plane)
