@@ -37,6 +37,8 @@ class Dataset:
             worth counting, such as `question type: presence`.
         problems: One error for each row, file or field that cannot be used; it names them.
         notes: What was passed over or changed on purpose, a sentence each.
+        patients: All of them; None where they are to be looked up in the conversations.
+        images: The files it rests on; None where they are to be looked up in the conversations.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Dataset:
     counts: Mapping[str, int]
     problems: list[InputError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    patients: frozenset[str] | None = None
+    images: tuple[Path, ...] | None = None
 
 
 def names() -> list[str]:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from attending.corpora.dataset import Dataset
-
-
-class Read(Protocol):
-    """Reads one split from a folder; options are keyword-only, `progress` is among them."""
-
-    def __call__(self, folder: Path | None, split: str, **options: object) -> Dataset:
-        """Read it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +22,7 @@ class Reader:
         citation: Whom to cite.
         licence: As its makers state it.
         splits: Those it has, of `SPLITS`.
-        read: Reads one split.
+        read: Reads one split: `read(folder, split, *, progress, ...)`; what else is keyword-only are its options.
         needs_folder: Whether it reads from disk.
     """
 
@@ -42,5 +33,5 @@ class Reader:
     citation: str
     licence: str
     splits: tuple[str, ...]
-    read: Read
+    read: Callable[..., Dataset]
     needs_folder: bool = True
