@@ -73,6 +73,18 @@ def clean(text: str) -> str:
     return plain.replace("**", "").replace("__", "").strip()
 
 
+_MARK = re.compile(
+    r"(?:\b(?:final |correct |best |my )?(?:answer|choice)\s*(?:is\s*:?|:|=|would be)|\\boxed\{)\s*(?=\S)",
+    re.IGNORECASE,
+)
+
+
+def final_answer(text: str) -> str:
+    """What follows the last "answer:" or "the answer is"; all of it where there is no such mark."""
+    parts = _MARK.split(text)
+    return parts[-1] if len(parts) > 1 and len(parts[-1].strip(" .}")) > 0 else text
+
+
 def parse_text(text: str) -> Parsed:
     """The text itself; invalid when there is none."""
     return found(text) if text else invalid("empty")

@@ -3,14 +3,14 @@
 A scorer is a function of (parsed, reference) that gives 0 to 1 and never drops an answer: an invalid one scores 0.
 A metric is a `Metric`: rows to one number, with its values under resampling for intervals.
 
-Scorers: exact_match, normalised_match, token_precision, token_recall, token_f1; within_10_percent, within_20_percent
-(numbers); box_iou, box_hit (IoU 0.5 or more); set_exact, set_f1 (lists); bleu_4, rouge_l, meteor, chexpert_f1, finding_f1,
-location_f1, severity_agreement, temporal_f1, consistency (reports).
+Scorers: exact_match, normalised_match, token_precision, token_recall, token_f1 (any); within_10_percent,
+within_20_percent (numbers); box_iou, box_hit (IoU 0.5 or more; boxes); set_exact, set_f1 (lists); bleu_4, rouge_l,
+meteor, chexpert_f1, finding_f1, location_f1, severity_agreement, temporal_f1, consistency (reports); dice (masks).
 
 Metrics: mean_score, invalid_rate (any); accuracy, balanced_accuracy, sensitivity, specificity, precision, f1, macro_f1,
-micro_f1 (yes_no and option); auroc, ece, brier (yes_no with a probability); mae, mre, mae_answered, mre_answered (numbers);
-bleu_1 to bleu_4, rouge_l, meteor, cider, chexpert_macro_f1, chexpert_micro_f1, chexpert_5_macro_f1, chexpert_5_micro_f1
-(reports); set_accuracy (pairs).
+micro_f1 (yes_no and option); auroc, ece, brier (yes_no with a probability); mae, mre, mae_answered, mre_answered
+(numbers); bleu_1 to bleu_4, rouge_l, meteor, cider, chexpert_macro_f1, chexpert_micro_f1, chexpert_5_macro_f1,
+chexpert_5_micro_f1 (reports); set_accuracy (pairs).
 """
 
 from __future__ import annotations
