@@ -1,5 +1,30 @@
 """readers: one module for each published format; `READERS` finds them by name."""
 
+from attending.corpora.readers import (
+    chest_xray14,
+    chexpert,
+    llava,
+    medical_diff_vqa,
+    medqa,
+    path_vqa,
+    phantoms,
+    slake,
+    table,
+    vqa_rad,
+)
 from attending.corpora.readers.reader import Reader
 
-READERS: dict[str, Reader] = {}
+_ALL = (
+    vqa_rad.READER,
+    slake.READER,
+    path_vqa.READER,
+    medical_diff_vqa.READER,
+    chest_xray14.READER,
+    chexpert.READER,
+    medqa.READER,
+    llava.READER,
+    table.READER,
+    phantoms.READER,
+    phantoms.FOLDER,
+)
+READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}

@@ -128,7 +128,9 @@ def _parquet(parts: list[Path], unpack: Path) -> Iterator[_Found]:
     try:
         import pyarrow.parquet as pq
     except ImportError:
-        raise NotAvailableError("parquet files need pyarrow; install it with: pip install 'attending[corpora]'") from None
+        raise NotAvailableError(
+            "parquet files need pyarrow; install it with: pip install 'attending[corpora]'"
+        ) from None
     number = 0
     for path in parts:
         try:
