@@ -11,6 +11,7 @@ import typer
 
 from attending import __version__
 from attending.cli import experts, model
+from attending.cli.ask import ask, chat
 from attending.cli.console import fail
 from attending.cli.demo import demo
 from attending.cli.phantom import phantom
@@ -42,6 +43,8 @@ def attending(
 
 
 app.command()(show)
+app.command()(ask)
+app.command()(chat)
 app.command()(demo)
 app.command()(phantom)
 

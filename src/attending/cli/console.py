@@ -8,7 +8,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.markup import escape
 
-from attending.errors import printable
+from attending.errors import InputError, printable
 
 talk = Console(stderr=True, highlight=False)
 """Progress, warnings and errors; stdout stays for results."""
@@ -34,3 +34,18 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
     with Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    """What a repeatable NAME=VALUE option holds.
+
+    Raises:
+        InputError: One is not of that form.
+    """
+    found = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError("expected NAME=VALUE", field=option, value=text)
+        found[key] = value
+    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attending.cli.console import progress, talk, warn
+from attending.cli.console import pairs, progress, talk, warn
 
 if TYPE_CHECKING:
     from attending.experts import Finding
@@ -88,12 +88,12 @@ def run(
     missing = expert.available()
     if missing is not None:
         raise NotAvailableError(f"{expert.card.name}: {missing}")
-    opened = open_study(study, modality=modality, body_part=body_part, sequences=_pairs(sequence, "sequence"))
+    opened = open_study(study, modality=modality, body_part=body_part, sequences=pairs(sequence, "--sequence"))
     with progress(expert.card.name) as advance:
         finding = run_expert(
             expert,
             opened,
-            _pairs(argument, "argument"),
+            pairs(argument, "--argument"),
             seconds=seconds,
             progress=lambda done, total: advance(done),
         )
@@ -123,18 +123,6 @@ def pull(
     from attending.experts.pull import pull_bundle
 
     print(pull_bundle(name, destination, revision))
-
-
-def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
-    from attending.errors import InputError
-
-    found = {}
-    for text in texts or []:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise InputError("expected NAME=VALUE", field=f"--{option}", value=text)
-        found[key] = value
-    return found
 
 
 def _write(finding: Finding, out: Path) -> list[Path]:

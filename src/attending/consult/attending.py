@@ -66,7 +66,7 @@ class Attending:
         self.writer = writer
         self.options = options
         self.run = run
-        self.named = experts is not None
+        self.named = any(isinstance(one, str) for one in experts or ())
         self.experts, self.warnings = _there(experts)
         given, can_call = codec_for(backend)
         self.codec = codec or given

@@ -98,7 +98,10 @@ def written_out(text: str, found: Sequence[Found]) -> str:
 
 def unique(found: Sequence[Found]) -> list[Call]:
     """The calls without those that ask again for the same thing, in order."""
-    return list({one.call.key: one.call for one in reversed(found)}.values())[::-1]
+    first: dict[object, Call] = {}
+    for one in found:
+        first.setdefault(one.call.key, one.call)
+    return list(first.values())
 
 
 def _argument(text: str, start: int) -> tuple[str | None, int]:

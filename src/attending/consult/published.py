@@ -33,13 +33,6 @@ _VISTA2D = ExpertCard(
 """Advertised to the published checkpoints in training, but never built: a call of it is answered with that."""
 
 _TRAINED_WITH = ("BRATS", "VISTA3D", "CXR")
-_OWN_WORDS = {
-    "CXR": {
-        "modality": "chest x-ray (CXR)",
-        "overview": "pre-trained model which are trained on large cohorts of data",
-        "accuracy": "Good accuracy across several diverse chest x-rays datasets",
-    }
-}
 _OTHER_NAMES = ("hepatoma",)
 """Values that are accepted and not told: second names of others."""
 _SPOKEN = {"MR": "MRI", "DX": "X-ray", "CR": "X-ray"}
@@ -168,13 +161,16 @@ def failure_text(finding: Finding) -> str:
 
 
 def _card_line(card: ExpertCard) -> str:
-    own = _OWN_WORDS.get(card.name, {})
-    modality = own.get("modality") or " or ".join(dict.fromkeys(_SPOKEN.get(one, one) for one in card.modality))
-    overview, accuracy = own.get("overview") or card.overview, own.get("accuracy") or card.accuracy
     return (
-        f"<{card.name}(args)> Modality: {modality}, Task: {card.task}, Overview: {overview}, "
-        f"Accuracy: {accuracy}, Valid args are: {_valid(card)}\n"
+        f"<{card.name}(args)> Modality: {_modality(card)}, Task: {card.task}, Overview: {card.overview}, "
+        f"Accuracy: {card.accuracy}, Valid args are: {_valid(card)}\n"
     )
+
+
+def _modality(card: ExpertCard) -> str:
+    if set(card.modality) <= {"DX", "CR"} and "CHEST" in card.body_part:
+        return "chest x-ray (CXR)"
+    return " or ".join(dict.fromkeys(_SPOKEN.get(one, one) for one in card.modality))
 
 
 def _valid(card: ExpertCard) -> str:

@@ -31,14 +31,14 @@ def fit(card: ExpertCard, study: Study) -> tuple[list[Series], list[str]]:
     wanted = " or ".join(card.modality)
     there = [series for series in study.series if series.modality in card.modality and series.kind != "localizer"]
     if not there:
-        found = ", ".join(sorted({printable(series.modality or "unknown") for series in study.series})) or "nothing"
+        found = ", ".join(sorted({_code(series.modality or "unknown") for series in study.series})) or "nothing"
         raise RefusedError(f"{card.name} examines {wanted}; the study holds: {found}")
     patients = {series.patient for series in there}
     if len(patients) > 1:
         raise RefusedError(f"the study holds {len(patients)} patients; {card.name} examines one")
     right = [series for series in there if _part_fits(card, series)]
     if not right:
-        found = ", ".join(sorted({printable(series.body_part) for series in there}))
+        found = ", ".join(sorted({_code(series.body_part) for series in there}))
         raise RefusedError(
             f"{card.name} examines {' or '.join(card.body_part).lower()}; the images are of: {found.lower()}"
         )
@@ -54,6 +54,14 @@ def fit(card: ExpertCard, study: Study) -> tuple[list[Series], list[str]]:
     for series in chosen:
         warnings += [f"{printable(series.description or series.id)}: {text}" for text in series.warnings]
     return chosen, warnings
+
+
+def _code(text: str) -> str:
+    """A coded header value as a model may read it, since refusals are told to it: in DICOM's own form or not at all.
+
+    PS3.5 section 6.2, CS: at most 16 capitals, digits, spaces and underscores.
+    """
+    return text if re.fullmatch(r"[A-Z0-9 _]{1,16}", text.upper()) else "a value that is no DICOM code"
 
 
 def _part_fits(card: ExpertCard, series: Series) -> bool:
