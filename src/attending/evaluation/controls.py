@@ -1,0 +1,122 @@
+"""Controls: the same questions with no picture, a blank one or another patient's; and answers that need no model."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from attending.evaluation.metrics.answers import tokens
+from attending.evaluation.sources import Sample
+from attending.imaging import Picture
+
+MAIN = "main"
+NO_EXPERTS = "no_experts"
+PICTURES = ("blank", "shuffled", "text_only")
+"""Controls that ask the model."""
+ANSWERS = ("majority", "by_question")
+"""Controls that need no model: the commonest answer of the part, and of the same question on other patients."""
+AUDIT = ("expert_shuffled", "expert_adversarial")
+"""Expert results of another study: any, or one whose right answer to the question is another."""
+_GREY = 127
+_REACH = 500
+"""How many candidates are looked at before a sample goes without a lender."""
+
+
+def blank(picture: Picture) -> Picture:
+    """A picture of the same size that shows nothing: even grey."""
+    pixels = np.broadcast_to(np.uint8(_GREY), picture.pixels.shape)
+    return replace(picture, pixels=pixels, legend=())
+
+
+def chosen(samples: Sequence[Sample], limit: int) -> npt.NDArray[np.bool_]:
+    """Which samples a control asks: `limit` of each part, the same ones in every run; all for 0."""
+    if not limit:
+        return np.ones(len(samples), bool)
+    order: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        order[sample.part].append((zlib.crc32(sample.id.encode()), index))
+    kept = np.zeros(len(samples), bool)
+    for listed in order.values():
+        kept[[index for _, index in sorted(listed)[:limit]]] = True
+    return kept
+
+
+def donors(samples: Sequence[Sample], *, contrary: bool = False) -> npt.NDArray[np.int64]:
+    """For each sample one of the same part about other images, which lends its images or findings; -1 where none fits.
+
+    Args:
+        samples: All.
+        contrary: The lender's question must be the same and its answer another.
+    """
+    rings: dict[object, list[int]] = defaultdict(list)
+    facts: list[tuple[str, str]] = []
+    for index, sample in enumerate(samples):
+        facts.append((sample.place, normal(sample.answer)))
+        if not sample.problem:
+            rings[_alike(sample) if contrary else (sample.part, sample.modality, len(sample.images))].append(index)
+    found = np.full(len(samples), -1, np.int64)
+    for ring in rings.values():
+        ring.sort(key=lambda index: zlib.crc32(f"donor {facts[index][0]} {index}".encode()))
+        for at, index in enumerate(ring):
+            for step in range(1, min(len(ring), _REACH)):
+                other = ring[(at + step) % len(ring)]
+                if facts[other][0] != facts[index][0] and (not contrary or facts[other][1] != facts[index][1]):
+                    found[index] = other
+                    break
+    return found
+
+
+def common_answers(samples: Sequence[Sample], *, by_question: bool) -> list[str]:
+    """For each sample the commonest answer among other patients' samples of its part.
+
+    Args:
+        samples: All.
+        by_question: Among those with the same question only, where there are any.
+
+    Returns:
+        Answers as the dataset writes them; the part's where no other patient was asked the question; empty where there
+        is nobody else. They are taken from the test set itself, so they bound from above what such a guess can reach.
+    """
+    tables: dict[object, Counter[str]] = defaultdict(Counter)
+    own: dict[object, Counter[str]] = defaultdict(Counter)
+    for index, sample in enumerate(samples):
+        if sample.problem:
+            continue
+        for key in (sample.part, _alike(sample)):
+            tables[key][sample.answer] += 1
+            own[key, sample.patient or index][sample.answer] += 1
+    ranks = {key: sorted(table.items(), key=lambda item: (-item[1], item[0])) for key, table in tables.items()}
+    found = []
+    for index, sample in enumerate(samples):
+        keys = ((_alike(sample),) if by_question else ()) + (sample.part,)
+        answers = (_best(ranks.get(key, []), own[key, sample.patient or index]) for key in keys)
+        found.append(next(filter(None, answers), ""))
+    return found
+
+
+def _best(ranking: Sequence[tuple[str, int]], mine: Counter[str]) -> str:
+    """The commonest answer when one's own are taken away; empty when none is left."""
+    best, most = "", 0
+    for text, count in ranking:
+        if count <= most:
+            break
+        if count - mine[text] > most:
+            best, most = text, count - mine[text]
+    return best
+
+
+def normal(answer: str) -> str:
+    """An answer by its words alone."""
+    return " ".join(tokens(answer))
+
+
+def _alike(sample: Sample) -> tuple[str, ...]:
+    """Equal for samples that ask the same: of one kind about one thing where the dataset says so, else in its words."""
+    about = sample.facts.get("about") or sample.facts.get("class")
+    asked = about if about else normal(sample.question)
+    return (sample.part, sample.modality, asked, *sample.options)
