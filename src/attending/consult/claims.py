@@ -38,7 +38,8 @@ _COUNT = re.compile(
     rf"\b({'|'.join(_COUNTS)}|\d{{1,2}})\s+(?:\w+\s+){{0,3}}?(?:tumor|lesion|mass|nodule|cyst|metastasis)\b"
 )
 _SIDE = re.compile(r"\b(left|right|bilateral|both sides)\b")
-_SAID = re.compile(r"^\W*(yes|no)\b(?!\s+(?:evidence|sign|indication|tumor|lesion|mass|nodule))", re.IGNORECASE)
+_SAID = re.compile(r"^\W*(yes|no)(?=\s*(?:[,.;:!]|$)|(?<=yes)\s)", re.IGNORECASE)
+"""A bare yes or no; `No effusion` is none."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def claims(answer: str, question: str, names: frozenset[str], experts: frozenset
         names: What experts named, in canonical form, organs included.
         experts: Names of experts.
     """
-    before = pathologies(question) or (["lesion"] if LESION.search(canonical(question)) else [])
+    before = pathologies(question) or _some_lesion(question)
     for sentence in filter(str.strip, _SENTENCE.split(answer)):
         sentence = sentence.strip()
         yield from _results(sentence, experts)
@@ -88,13 +89,22 @@ def claims(answer: str, question: str, names: frozenset[str], experts: frozenset
         else:
             rest = sentence
         for clause in _CLAUSE.split(rest):
-            subjects = pathologies(clause)
-            about = subjects or _organs(clause, names) or (["lesion"] if LESION.search(canonical(clause)) else [])
-            subject = _resolved(about, before)
-            for claim in _of_clause(clause, subjects or ([subject] if subject and not _organs(clause, names) else [])):
+            organs = _organs(clause, names)
+            subjects = pathologies(clause) or _lesion_of(clause, organs)
+            subject = _resolved(subjects or organs or _some_lesion(clause), before)
+            about = subjects or ([] if organs or not subject else [subject])
+            for claim in (*_of_clause(clause, about), *_numbers(clause, subject)):
                 yield replace(claim, sentence=sentence)
-            yield from (replace(one, sentence=sentence) for one in _numbers(clause, subject))
             before = subjects or before
+
+
+def _lesion_of(clause: str, organs: list[str]) -> list[str]:
+    """The pathology of a clause that names an organ and, apart from it, some lesion."""
+    return pathologies(f"{organs[0]} lesion") if organs and _some_lesion(clause) else []
+
+
+def _some_lesion(text: str) -> list[str]:
+    return ["lesion"] if LESION.search(canonical(text)) else []
 
 
 def _resolved(about: list[str], before: list[str]) -> str:
