@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from attending.imaging import Picture, with_legend
+from attending.imaging import Picture, Study, with_legend
 from attending.reporting.figures import caption
 from attending.reporting.folder import put
 
@@ -26,7 +26,7 @@ class Shot:
     Attributes:
         file: Name of the lossless file.
         uri: The picture as a data URI; empty when the page has no room for it.
-        caption: Plane, slice, place, window.
+        caption: Series, plane, slice, place, window.
         width: Of the picture in the page, pixels.
         height: The same.
         sides: What lies at its left, right, top and bottom; empty for an image that is not a slice.
@@ -47,10 +47,11 @@ class Album:
 
     Args:
         folder: Where the files go.
+        study: Names the series in captions.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, study: Study | None) -> None:
+        self.folder, self.study = folder, study
         self.room = 0
         """Characters of data URI that may still be added to the page."""
         self._kept: dict[tuple[str, bool], str] = {}
@@ -75,7 +76,7 @@ class Album:
         uri, size = self._embedded(picture) if self.room > 0 else ("", (0, 0))
         colors = tuple((text, "#{:02x}{:02x}{:02x}".format(*color)) for text, color in picture.legend)
         sides = _SIDES.get(picture.plane or "", "")
-        return Shot(self._kept[key], uri, caption(picture), *size, sides, colors)
+        return Shot(self._kept[key], uri, caption(picture, self.study), *size, sides, colors)
 
     def _embedded(self, picture: Picture) -> tuple[str, tuple[int, int]]:
         """The picture as a data URI, empty when it is larger than the room left, and its width and height."""

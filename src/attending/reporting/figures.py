@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
 
 from attending.errors import AttendingError, printable
 from attending.experts import Finding, Segmentation
 from attending.imaging import Picture, Study, Volume, Window, largest_slice, overlay_picture, slice_picture, window_for
+from attending.imaging.slices import PLANES
 from attending.reporting.plain import slug
+from attending.reporting.tables import is_lesion
 from attending.spatial import same_grid
 
-_MOST_STRUCTURES = 3
+_MOST_LESIONS = 3
+_LEAST_MM = 100  # side of an enlarged part
 _LONGEST_STRIP = 8  # a plane whose slices are longer than this times their width shows little
 
 
@@ -33,10 +40,11 @@ class Figure:
 
 
 def figures_of(finding: Finding, study: Study | None) -> Iterator[Figure]:
-    """The slices on which a finding is largest, in up to three planes, for each of its lesions or for all of its mask.
+    """The slices on which a finding is largest: all its labels, and each of its lesions by itself and enlarged.
 
-    What the expert measured as a lesion (it has a side, or an organ that it lies in) gets slices of its own, the three
-    largest of them. Where the series cannot be read any more, the expert's own pictures are given.
+    All labels are shown in the planes that show much; where there are lesions, on an axial slice through the largest.
+    A lesion is what the expert measured as one (it has a side, or an organ that it lies in); the three largest are
+    shown. Where the series cannot be read any more, the expert's own pictures are given.
     """
     expert = slug(finding.record.expert)
     found = finding.segmentation
@@ -45,17 +53,20 @@ def figures_of(finding: Finding, study: Study | None) -> Iterator[Figure]:
         for picture in finding.pictures:
             yield Figure(f"{expert}-{place_name(picture)}", "", picture)
         return
-    volume, shown = source
-    for label in _structures(finding, found):
-        name = "" if label is None else printable(found.names.get(label, f"label {label}"))
-        for plane in _planes(volume):
-            index = largest_slice(found.labels, plane, label)
-            plain = slice_picture(volume, plane, index=index, window=shown, square=True)
-            overlay = overlay_picture(
-                volume, found.labels, plane, index=index, window=shown, square=True, names=found.names, outline=True
-            )
-            structure = slug(name) if name else _legend_name(overlay)
-            yield Figure(f"{expert}-{structure}-{plane}-{index:03d}", name, overlay, plain)
+    volume, window = source
+    lesions = _lesions(finding, found)
+    planes = _planes(volume)
+    for plane in planes[:1] if lesions else planes:
+        index = largest_slice(found.labels, plane, lesions[0] if lesions else None)
+        plain, overlay = _pair(volume, found, plane, index, window)
+        yield Figure(f"{expert}-{_legend_name(overlay)}-{plane}-{index:03d}", "", overlay, plain)
+    for label in lesions:
+        name = printable(found.names[label])
+        alone = Segmentation(replace(found.labels, array=_only(found.labels.array, label)), found.names)
+        for plane in planes:
+            index = largest_slice(alone.labels, plane)
+            plain, overlay = (_around(alone, one) for one in _pair(volume, alone, plane, index, window))
+            yield Figure(f"{expert}-{slug(name)}-{plane}-{index:03d}-enlarged", name, overlay, plain)
 
 
 def place_name(picture: Picture) -> str:
@@ -65,17 +76,19 @@ def place_name(picture: Picture) -> str:
     return "-".join(parts if picture.index is None else [*parts, f"{picture.index:03d}"])
 
 
-def caption(picture: Picture) -> str:
-    """Plane, slice, place and window of a picture in words."""
-    if picture.plane is None:
-        told = ["image"] if not picture.index else [f"frame {picture.index}"]
-    else:
-        told = [f"{picture.plane} slice {picture.index}"]
+def caption(picture: Picture, study: Study | None) -> str:
+    """Series, plane, slice, place and window of a picture in words."""
+    there = [] if study is None else [series for series in study.series if series.id == picture.series]
+    told = [series.description or series.sequence or series.modality or "" for series in there]
+    if picture.plane is not None:
+        told.append(f"{picture.plane} slice {picture.index}")
+    elif picture.index:
+        told.append(f"frame {picture.index}")
     if picture.position is not None:
         told.append(f"{picture.position:.1f} mm")
     if picture.window is not None:
         told.append(f"window {picture.window.center:.4g} / {picture.window.width:.4g}")
-    return ", ".join(told)
+    return ", ".join(filter(None, told)) or "image"
 
 
 def _legend_name(picture: Picture) -> str:
@@ -88,31 +101,57 @@ def _source(finding: Finding, found: Segmentation, study: Study | None) -> tuple
     """The first channel of the finding's first series on whose grid the mask lies, and the window to show it with."""
     if study is None or not found.labels.array.any():
         return None
-    for series in study.series:
-        if series.id not in finding.record.inputs or series.kind != "volume":
-            continue
+    by_id = {series.id: series for series in study.series if series.kind == "volume"}
+    for series in (by_id[name] for name in finding.record.inputs if name in by_id):
         try:
             volume = series.volume
-            if not same_grid(found.labels, volume):
-                continue
-            array = volume.array if volume.array.ndim == 3 else volume.array[0]
-            return replace(volume, array=array), window_for(series.modality, series.body_part, array)
         except AttendingError:  # the files have gone since: the report goes without
             continue
+        if same_grid(found.labels, volume):
+            array = volume.array if volume.array.ndim == 3 else volume.array[0]
+            return replace(volume, array=array), window_for(series.modality, series.body_part, array)
     return None
 
 
-def _structures(finding: Finding, found: Segmentation) -> list[int | None]:
-    """The label ids to look at one by one, largest first; None stands for the whole mask."""
-    present = found.present
-    lesions = {
-        label: facts.get("volume_ml") or 0
-        for label in present
-        if {"side", "inside"} & set(facts := finding.measurements.get(found.names.get(label, ""), {}))
-    }
-    if lesions:
-        return [*sorted(lesions, key=lambda label: -lesions[label])[:_MOST_STRUCTURES]]
-    return [present[0]] if len(present) == 1 else [None]
+def _lesions(finding: Finding, found: Segmentation) -> list[int]:
+    """The label ids of at most three lesions, largest first."""
+    volumes = {}
+    for label in found.present:
+        facts = finding.measurements.get(found.names.get(label, ""), {})
+        if is_lesion(facts):
+            volumes[label] = float(facts.get("volume_ml") or 0)
+    return sorted(volumes, key=lambda label: -volumes[label])[:_MOST_LESIONS]
+
+
+def _only(array: npt.NDArray[np.generic], label: int) -> npt.NDArray[np.generic]:
+    return np.where(array == label, array, array.dtype.type(0))
+
+
+def _pair(volume: Volume, found: Segmentation, plane: str, index: int, window: Window) -> tuple[Picture, Picture]:
+    plain = slice_picture(volume, plane, index=index, window=window, square=True)
+    overlay = overlay_picture(
+        volume, found.labels, plane, index=index, window=window, square=True, names=found.names, outline=True
+    )
+    return plain, overlay
+
+
+def _around(found: Segmentation, picture: Picture) -> Picture:
+    """The square part of a slice around the mask: three times its extent, at least 10 cm, within the picture."""
+    plane = picture.plane or ""
+    mask = np.moveaxis(found.labels.canonical().array, PLANES[plane], 0)[picture.index][::-1, ::-1].T
+    shape = picture.pixels.shape[:2]
+    spans = []
+    for axis in (0, 1):
+        hit = np.flatnonzero(mask.any(axis=1 - axis))
+        scale = shape[axis] / mask.shape[axis]  # the picture has square pixels, the mask those of the grid
+        spans.append((hit[0] * scale, (hit[-1] + 1) * scale))
+    least = _LEAST_MM / picture.spacing[0] if picture.spacing else 0
+    side = max(least, *(3 * (end - start) for start, end in spans))
+    cut = []
+    for (start, end), size in zip(spans, shape, strict=True):
+        first = round(min(max(0, (start + end - side) / 2), max(0, size - side)))
+        cut.append(slice(first, min(size, first + math.ceil(side))))
+    return replace(picture, pixels=picture.pixels[tuple(cut)])
 
 
 def _planes(volume: Volume) -> list[str]:

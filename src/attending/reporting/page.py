@@ -25,6 +25,7 @@ from attending.reporting.tables import measurement_table, score_rows
 
 _FEW_ROWS = 15
 _FEW_CHECKS = 200
+_LONG = 500  # characters of a finding that its table tells as well
 STATUS = {
     "rounds": "The model still wanted to ask experts when its rounds were spent: this answer may be incomplete.",
     "seconds": "The model still wanted to ask experts when its time was spent: this answer may be incomplete.",
@@ -139,6 +140,7 @@ def _told(number: int, exhibit: Exhibit, answer: Answer) -> dict[str, Any]:
     finding = exhibit.finding
     table = measurement_table(finding, answer.study)
     rows = table.rows if table else ()
+    scores = score_rows(finding)
     found = finding.segmentation
     missing = [] if found is None else [found.names[label] for label in sorted(set(found.names) - set(found.present))]
     legend = {entry: None for plate in exhibit.plates for entry in plate.overlay.legend}
@@ -147,10 +149,12 @@ def _told(number: int, exhibit: Exhibit, answer: Answer) -> dict[str, Any]:
         "finding": finding,
         "plates": exhibit.plates,
         "legend": list(legend),
+        "long": len(finding.text) > _LONG and table is not None,
         "head": table.head if table else (),
         "rows": rows[:_FEW_ROWS],
         "more_rows": rows[_FEW_ROWS:],
-        "scores": score_rows(finding),
+        "scores": scores,
+        "spread": any(score.spread for score in scores),
         "missing": missing,
         "masks": [name for name in exhibit.files if name.endswith(".nii.gz")],
     }
@@ -165,18 +169,28 @@ def _series(answer: Answer) -> list[dict[str, Any]]:
     rows = []
     for series in answer.study.series:
         experts = [f.record.expert for f in answer.findings if f.status == "done" and series.id in f.record.inputs]
-        looked = [f"{pictures[series.id]} pictures shown to the model"] if pictures[series.id] else []
+        count = pictures[series.id]
+        looked = [f"{count} picture{'s' * (count > 1)} shown to the model"] if count else []
         looked += [f"examined by {name}" for name in dict.fromkeys(experts)]
-        rows.append({"series": series, "facts": _facts(series), "looked": looked})
+        about = [series.body_part, series.sequence or "", _date(series.date)]
+        rows.append({"series": series, "about": about, "facts": _facts(series), "looked": looked})
     return rows
 
 
 def _facts(series: Series) -> list[str]:
-    told = [" x ".join(map(str, series.shape)) + (" voxels" if series.kind == "volume" else " pixels, frames")]
+    *_, frames = series.shape
+    shape, what = (series.shape[:2], "pixels") if series.kind == "image" else (series.shape, "voxels")
+    told = [" x ".join(map(str, shape)) + f" {what}"]
+    if series.kind == "image" and frames > 1:
+        told.append(f"{frames} frames")
     if series.channels > 1:
         told.append(f"{series.channels} channels")
     told.append(" x ".join(f"{mm:.3g}" for mm in series.spacing) + " mm" if series.spacing else "spacing unknown")
     return [*told, f"axes {series.orientation}"] if series.orientation else told
+
+
+def _date(text: str) -> str:
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if re.fullmatch(r"\d{8}", text) else text
 
 
 def _rejected(answer: Answer) -> list[str]:

@@ -47,7 +47,7 @@ class Score:
 
 
 def measurement_table(finding: Finding, study: Study | None) -> Table | None:
-    """The measurements by structure, largest volume first, without what only a program can use (ends of lines)."""
+    """The measurements by structure, lesions and large ones first, but for what only a program uses (ends of lines)."""
     measured = {name: facts for name, facts in finding.measurements.items() if set(facts) - _TOLD_ELSEWHERE}
     if not measured:
         return None
@@ -65,11 +65,16 @@ def measurement_table(finding: Finding, study: Study | None) -> Table | None:
     pairs = [pair for facts in measured.values() for pair in facts.items()]
     others = {key for key, value in pairs if isinstance(value, int | float | str)} - known - _TOLD_ELSEWHERE
     columns |= {_title(key): partial(_plain, key) for key in sorted(others)}
-    names = sorted(measured, key=lambda name: -_size(measured[name]))
+    names = sorted(measured, key=lambda name: (not is_lesion(measured[name]), -_size(measured[name])))
     cells = {title: [cell(measured[name]) for name in names] for title, cell in columns.items()}
     cells = {title: column for title, column in cells.items() if any(column)}
     rows = zip([printable(name) for name in names], *cells.values(), strict=True)
     return Table(("structure", *cells), tuple(rows))
+
+
+def is_lesion(facts: Mapping[str, Any]) -> bool:
+    """Whether an expert measured this as a lesion: it has a side, or an organ that it lies in."""
+    return "side" in facts or "inside" in facts
 
 
 def score_rows(finding: Finding) -> list[Score]:
@@ -78,8 +83,8 @@ def score_rows(finding: Finding) -> list[Score]:
     for name, value in finding.scores.items():
         facts = finding.measurements.get(name, {})
         low, high = facts.get("lowest"), facts.get("highest")
-        spread = (low, high) if isinstance(low, float) and isinstance(high, float) else (None, None)
-        rows.append(Score(printable(name), float(value), *spread))
+        told = isinstance(low, int | float) and isinstance(high, int | float)
+        rows.append(Score(printable(name), float(value), *((low, high) if told else ())))
     return sorted(rows, key=lambda row: -row.value)
 
 

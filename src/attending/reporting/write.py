@@ -28,7 +28,7 @@ def write(answer: Answer, folder: str | PathLike[str]) -> list[Path]:
     - `answer.json`: `Answer.to_dict`, each finding with its files, `files` with all, relative to the folder.
     - `transcript.json`: the turns, each picture with its file. One JSON object, since it is written once and whole.
     - `files-<id>/`: the pictures as the model was shown them and the overlays (PNG), masks (NIfTI) with their label
-      names, and `SHA256SUMS`. The id is made from what they hold, so that files of two answers are never taken for each other.
+      names, and `SHA256SUMS`. The id comes from the content: files of two answers are never taken for each other.
 
     No file holds a patient's name or id; what series are called is written as their headers have it.
 
@@ -48,7 +48,7 @@ def write(answer: Answer, folder: str | PathLike[str]) -> list[Path]:
     with drafting(Path(folder)) as aside:
         media = aside / "media"
         media.mkdir()
-        album = Album(media)
+        album = Album(media, answer.study)
         shown = list(_keep_turns(answer, album))
         exhibits = list(_keep_findings(answer, album, media))
         album.room = _ROOM // 4
