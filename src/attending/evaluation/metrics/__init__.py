@@ -20,11 +20,21 @@ from typing import Any
 
 from attending.evaluation.metrics.answers import ANSWER_SCORERS
 from attending.evaluation.metrics.base import Metric, Row, mean_of
+from attending.evaluation.metrics.calibration import CALIBRATION_METRICS, Bin, reliability
+from attending.evaluation.metrics.classes import CLASS_METRICS, confusion
+from attending.evaluation.metrics.places import box_hit, box_iou, dice, dice_score, hausdorff, iou
+from attending.evaluation.metrics.quantities import QUANTITY_METRICS, QUANTITY_SCORERS
 from attending.evaluation.parse import Parsed
 
 Scorer = Callable[[Parsed, Any], float]
 
-SCORERS: dict[str, Scorer] = {**ANSWER_SCORERS}
+SCORERS: dict[str, Scorer] = {
+    **ANSWER_SCORERS,
+    **QUANTITY_SCORERS,
+    "box_iou": box_iou,
+    "box_hit": box_hit,
+    "dice": dice_score,
+}
 """Per-sample scorers by name."""
 
 METRICS: dict[str, Metric] = {
@@ -32,8 +42,23 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric("mean_score", mean_of(lambda row: row.score)),
         Metric("invalid_rate", mean_of(lambda row: 0.0 if row.prediction.valid else 1.0), higher_is_better=False),
+        *CLASS_METRICS,
+        *CALIBRATION_METRICS,
+        *QUANTITY_METRICS,
     )
 }
 """Corpus metrics by name."""
 
-__all__ = ["METRICS", "SCORERS", "Metric", "Row", "Scorer"]
+__all__ = [
+    "METRICS",
+    "SCORERS",
+    "Bin",
+    "Metric",
+    "Row",
+    "Scorer",
+    "confusion",
+    "dice",
+    "hausdorff",
+    "iou",
+    "reliability",
+]

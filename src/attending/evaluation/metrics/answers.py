@@ -19,8 +19,11 @@ def tokens(text: str) -> list[str]:
 
 
 def exact_match(parsed: Parsed, reference: Any) -> float:
-    """1 when the value is the reference: same type, same value."""
-    return float(parsed.valid and type(parsed.value) is type(reference) and parsed.value == reference)
+    """1 when the value is the reference. A bool equals only a bool; a list or tuple its items in order."""
+    if not parsed.valid or isinstance(parsed.value, bool) != isinstance(reference, bool):
+        return 0.0
+    value = tuple(parsed.value) if isinstance(parsed.value, list | tuple) else parsed.value
+    return float(value == (tuple(reference) if isinstance(reference, list) else reference))
 
 
 def normalised_match(parsed: Parsed, reference: Any) -> float:
@@ -52,10 +55,29 @@ def token_f1(parsed: Parsed, reference: Any) -> float:
     return 2 * common / (mine + theirs) if common else 0.0
 
 
+def set_f1(parsed: Parsed, reference: Any) -> float:
+    """F1 of the answer's items against the reference's, as normalised words; 1 when both have none."""
+    mine, theirs = _items(parsed.value) if parsed.valid else set(), _items(reference)
+    if not mine and not theirs:
+        return float(parsed.valid)
+    return 2 * len(mine & theirs) / (len(mine) + len(theirs))
+
+
+def set_exact(parsed: Parsed, reference: Any) -> float:
+    """1 when the answer has the reference's items and no others, in any order."""
+    return float(parsed.valid and _items(parsed.value) == _items(reference))
+
+
+def _items(values: Any) -> set[tuple[str, ...]]:
+    return {tuple(tokens(str(value))) for value in ([values] if isinstance(values, str) else values)}
+
+
 ANSWER_SCORERS: dict[str, Callable[[Parsed, Any], float]] = {
     "exact_match": exact_match,
     "normalised_match": normalised_match,
     "token_precision": token_precision,
     "token_recall": token_recall,
     "token_f1": token_f1,
+    "set_f1": set_f1,
+    "set_exact": set_exact,
 }
