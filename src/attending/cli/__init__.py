@@ -16,6 +16,7 @@ from attending.cli.console import fail
 from attending.cli.demo import demo
 from attending.cli.phantom import phantom
 from attending.cli.show import show
+from attending.cli.train import train
 from attending.errors import AttendingError
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ app.command()(ask)
 app.command()(chat)
 app.command()(demo)
 app.command()(phantom)
+app.command()(train)
 
 
 app.add_typer(model.app)

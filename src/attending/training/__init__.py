@@ -1,0 +1,1 @@
+"""training: recipes become checkpoints: objectives, stages, one loop, exact resume."""

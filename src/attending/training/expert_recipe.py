@@ -1,0 +1,99 @@
+"""A recipe for an expert: a MONAI network on volumes or radiographs, written out as a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from attending.errors import InputError
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """Where images with their truth come from: exactly one of the three."""
+
+    phantom: Literal["ct", "mri", "cxr"] | None = None
+    """Made, not read."""
+    decathlon: str | None = None
+    """A folder in the layout of the Medical Segmentation Decathlon (`dataset.json`)."""
+    table: str | None = None
+    """A CSV file: `image` (a path, from the file's own folder), then a column of 0, 1 or nothing for each finding."""
+    first: int = 0
+    """First case."""
+    count: int = 100
+    """Cases; a Decathlon folder or table with fewer gives what it has."""
+    styles: tuple[str, ...] = ("A", "B", "C")
+    """Hospitals of the phantoms."""
+    split: Literal["train", "validation", "test"] = "train"
+    """Of the phantoms' seeds."""
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("phantom", "decathlon", "table") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InputError("give exactly one of phantom, decathlon and table", field="data", value=given)
+        if self.count < 1 or self.first < 0:
+            raise InputError("expected count of 1 or more, first of 0 or more", field="data.count")
+
+
+@dataclass(frozen=True)
+class ExpertRecipe:
+    """The whole."""
+
+    name: str
+    task: Literal["segmentation", "classification"]
+    network: dict[str, Any]
+    """A network of `monai.networks.nets`: `_target_` and its arguments."""
+    data: Volumes
+    labels: dict[int, str]
+    """Segmentation: names by output channel; 0 is the background unless `overlapping`. Classification: findings by
+    output."""
+    modality: str
+    """DICOM modality it takes."""
+    merge: dict[int, list[int]] = field(default_factory=dict)
+    """Segmentation: which of the data's label ids become each output channel; by default the channel's own number."""
+    overlapping: bool = False
+    """Channels have a yes or no each, as BraTS' nested regions."""
+    sequences: tuple[str, ...] = ()
+    """MRI: the input channels, in order."""
+    overview: str = ""
+    """What the language model is told of it."""
+    licence: str = "Apache-2.0"
+    patch: tuple[int, ...] = (64, 64, 64)
+    """Voxels of a training window and of inference; classification: rows and columns."""
+    spacing: tuple[float, float, float] | None = None
+    """mm that images are resampled to."""
+    scale: dict[str, Any] = field(default_factory=lambda: {"_target_": "NormalizeIntensity"})
+    """Intensity transform of MONAI, with its arguments."""
+    rate: float = 1e-3
+    steps: int = 500
+    batch: int = 2
+    warmup: float = 0.05
+    weight_decay: float = 1e-5
+    clip: float = 1.0
+    seed: int = 0
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    held_out: Volumes | None = None
+    evaluate_every: int = 100
+    save_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "evaluate_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise InputError("expected 1 or more", field=name, value=getattr(self, name))
+        if not 0 < self.rate < 1 or self.clip <= 0 or not 0 <= self.warmup < 1 or not 0 <= self.weight_decay < 1:
+            raise InputError("rate is above 0, clip is above 0, warmup and weight_decay are 0 to below 1", field="rate")
+        wanted = 3 if self.task == "segmentation" else 2
+        if len(self.patch) != wanted or min(self.patch, default=0) < 8:
+            raise InputError(f"expected {wanted} sides of 8 or more", field="patch", value=self.patch)
+        wrong = "table" if self.task == "segmentation" else "decathlon"
+        for name, one in (("data", self.data), ("held_out", self.held_out)):
+            if one is not None and getattr(one, wrong) is not None:
+                raise InputError(f"{name}.{wrong} is not for {self.task}", field="task", value=self.task)
+        if self.task == "classification" and (self.overlapping or self.merge or self.sequences or self.spacing):
+            raise InputError("overlapping, merge, sequences and spacing are for segmentation", field="task")
+        first = 0 if self.overlapping or self.task == "classification" else 1
+        if sorted(self.labels) != list(range(first, first + len(self.labels))) or not self.labels:
+            raise InputError(f"expected names for {first}, {first + 1}, ...", field="labels", value=self.labels)
+        for channel in self.merge:
+            if channel not in self.labels:
+                raise InputError("is not among labels", field="merge", value=channel)
