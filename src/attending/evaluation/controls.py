@@ -23,6 +23,7 @@ ANSWERS = ("majority", "by_question")
 AUDIT = ("expert_shuffled", "expert_adversarial")
 """Expert results of another study: any, or one whose right answer to the question is another."""
 _GREY = 127
+_OFTEN = 10
 _REACH = 500
 """How many candidates are looked at before a sample goes without a lender."""
 
@@ -72,42 +73,27 @@ def donors(samples: Sequence[Sample], *, contrary: bool = False) -> npt.NDArray[
 
 
 def common_answers(samples: Sequence[Sample], *, by_question: bool) -> list[str]:
-    """For each sample the commonest answer among other patients' samples of its part.
+    """For each sample the commonest answer of its part, as the dataset writes it.
+
+    It is taken from the test set itself, so it bounds from above what such a guess can reach; leaving each sample out in turn
+    would be wrong in the other direction, and push a balanced set below chance.
 
     Args:
         samples: All.
-        by_question: Among those with the same question only, where there are any.
-
-    Returns:
-        Answers as the dataset writes them; the part's where no other patient was asked the question; empty where there
-        is nobody else. They are taken from the test set itself, so they bound from above what such a guess can reach.
+        by_question: The commonest among the samples with the same question, where there are ten or more.
     """
     tables: dict[object, Counter[str]] = defaultdict(Counter)
-    own: dict[object, Counter[str]] = defaultdict(Counter)
-    for index, sample in enumerate(samples):
-        if sample.problem:
-            continue
-        for key in (sample.part, _alike(sample)):
-            tables[key][sample.answer] += 1
-            own[key, sample.patient or index][sample.answer] += 1
-    ranks = {key: sorted(table.items(), key=lambda item: (-item[1], item[0])) for key, table in tables.items()}
+    for sample in samples:
+        if not sample.problem:
+            tables[sample.part][sample.answer] += 1
+            tables[_alike(sample)][sample.answer] += 1
+    best = {key: min(table, key=lambda text: (-table[text], text)) for key, table in tables.items()}
     found = []
-    for index, sample in enumerate(samples):
-        keys = ((_alike(sample),) if by_question else ()) + (sample.part,)
-        answers = (_best(ranks.get(key, []), own[key, sample.patient or index]) for key in keys)
-        found.append(next(filter(None, answers), ""))
+    for sample in samples:
+        alike = _alike(sample)
+        often = by_question and tables[alike].total() >= _OFTEN
+        found.append(best.get(alike if often else sample.part, ""))
     return found
-
-
-def _best(ranking: Sequence[tuple[str, int]], mine: Counter[str]) -> str:
-    """The commonest answer when one's own are taken away; empty when none is left."""
-    best, most = "", 0
-    for text, count in ranking:
-        if count <= most:
-            break
-        if count - mine[text] > most:
-            best, most = text, count - mine[text]
-    return best
 
 
 def normal(answer: str) -> str:
