@@ -1,7 +1,7 @@
 """Small cases, made once."""
 
 import pytest
-from phantom_cases import SHAPES, WISHES
+from phantom_cases import SHAPES, WISHES, case
 
 from attending.phantom import generate
 
@@ -14,13 +14,13 @@ def kind(request):
 @pytest.fixture(scope="session")
 def small(kind):
     """One case of each kind with known findings, in the train split."""
-    return generate(kind, 3, "A", findings=WISHES[kind], shape=SHAPES[kind])
+    return case(kind, 3, *WISHES[kind])
 
 
 @pytest.fixture(scope="session")
 def healthy(kind):
     """The same patient without."""
-    return generate(kind, 3, "A", findings=[], shape=SHAPES[kind])
+    return case(kind, 3)
 
 
 @pytest.fixture(scope="session")
