@@ -1,11 +1,14 @@
 """readers: one module for each published format; `READERS` finds them by name."""
 
 from attending.corpora.readers import (
+    brats,
     chest_xray14,
     chexpert,
+    decathlon,
     llava,
     medical_diff_vqa,
     medqa,
+    mimic_cxr,
     path_vqa,
     phantoms,
     slake,
@@ -19,9 +22,12 @@ _ALL = (
     slake.READER,
     path_vqa.READER,
     medical_diff_vqa.READER,
+    mimic_cxr.READER,
     chest_xray14.READER,
     chexpert.READER,
     medqa.READER,
+    decathlon.READER,
+    brats.READER,
     llava.READER,
     table.READER,
     phantoms.READER,
