@@ -222,8 +222,6 @@ def _print(answer: Answer, files: list[Path], as_json: bool) -> None:
         return
     from attending.reporting import tell
 
-    for text in answer.warnings:
-        warn(text)
     print(tell(answer))
     for path in files:
         print(path)
