@@ -65,8 +65,11 @@ def figures_of(finding: Finding, study: Study | None) -> Iterator[Figure]:
         alone = Segmentation(replace(found.labels, array=_only(found.labels.array, label)), found.names)
         for plane in planes:
             index = largest_slice(alone.labels, plane)
-            plain, overlay = (_around(alone, one) for one in _pair(volume, alone, plane, index, window))
-            yield Figure(f"{expert}-{slug(name)}-{plane}-{index:03d}-enlarged", name, overlay, plain)
+            whole, painted = _pair(volume, alone, plane, index, window)
+            plain, overlay = _around(alone, whole), _around(alone, painted)
+            cut = plain.pixels.shape != whole.pixels.shape
+            place = f"{expert}-{slug(name)}-{plane}-{index:03d}"
+            yield Figure(f"{place}-enlarged" if cut else place, f"{name}, enlarged" if cut else name, overlay, plain)
 
 
 def place_name(picture: Picture) -> str:

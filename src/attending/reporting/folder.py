@@ -100,7 +100,7 @@ def publish(aside: Path, folder: Path, media: str) -> list[Path]:
         if _MEDIA.fullmatch(old.name) and old != goal:
             with suppress(OSError):  # what cannot be removed lies in a folder that no answer names
                 _clear(old)
-    return [folder / name for name in reversed(TOP)] + [goal / name for name in _listed(goal)]
+    return [folder / name for name in reversed(TOP)] + [goal / name for name in (*_listed(goal), _SUMS)]
 
 
 def _clear(old: Path) -> None:

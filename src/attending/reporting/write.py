@@ -93,7 +93,7 @@ def _keep_findings(answer: Answer, album: Album, media: Path) -> Iterator[Exhibi
             files += [shot.file for shot in (overlay, plain) if shot is not None]
         if finding.status == "done" and finding.segmentation is not None:
             files += write_mask(finding, finding.segmentation, media, f"{stem}-mask")
-        yield Exhibit(finding, tuple(plates), tuple(files))
+        yield Exhibit(finding, tuple(plates), tuple(dict.fromkeys(files)))
 
 
 def _last_shown(answer: Answer) -> Any:
