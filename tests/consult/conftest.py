@@ -6,10 +6,8 @@ import pytest
 for package in ("torch", "transformers", "monai"):
     pytest.importorskip(package)
 
-sys.path[:0] = [
-    str(Path(__file__).parent),
-    str(Path(__file__).parent.parent / "experts"),
-]  # scripted; bundles, standins
+# scripted, chat_server; bundles, standins; vila_checkpoints
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("consult", "experts", "model")]
 
 
 @pytest.fixture(autouse=True)
