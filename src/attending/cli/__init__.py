@@ -10,7 +10,7 @@ import sys
 import typer
 
 from attending import __version__
-from attending.cli import experts, model
+from attending.cli import data, experts, model
 from attending.cli.ask import ask, chat
 from attending.cli.console import fail
 from attending.cli.demo import demo
@@ -53,6 +53,7 @@ app.command()(train)
 
 app.add_typer(model.app)
 app.add_typer(experts.app, name="experts")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

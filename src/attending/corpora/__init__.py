@@ -1,7 +1,17 @@
 """corpora: datasets on the user's disk become `Conversation` records, and these become batches."""
 
 from attending.corpora.conversation import PLACE, Conversation, Message, turns
-from attending.corpora.dataset import SPLITS, Dataset, load_picture, names, read, report, require
+from attending.corpora.dataset import (
+    SPLITS,
+    Dataset,
+    check_images,
+    load_picture,
+    names,
+    read,
+    report,
+    require,
+)
+from attending.corpora.leaks import check_leaks
 
 __all__ = [
     "PLACE",
@@ -9,6 +19,8 @@ __all__ = [
     "Conversation",
     "Dataset",
     "Message",
+    "check_images",
+    "check_leaks",
     "load_picture",
     "names",
     "read",

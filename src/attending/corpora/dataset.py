@@ -124,3 +124,25 @@ def load_picture(image: Path | Picture) -> Picture:
         return image
     series = open_study(image).series[0]
     return slice_picture(series.volume, "axial") if series.kind == "volume" else picture_of(series.image)
+
+
+def check_images(dataset: Dataset, progress: Progress = lambda done: None) -> list[InputError]:
+    """Decode every image that conversations show, each once; a problem for each that cannot be shown.
+
+    Args:
+        dataset: What to look at; pictures made in memory are passed over.
+        progress: Called with the number of conversations looked at.
+    """
+    seen: set[Path] = set()
+    problems = []
+    for done, conversation in enumerate(dataset.conversations, 1):
+        for image in conversation.images:
+            if not isinstance(image, Path) or image in seen:
+                continue
+            seen.add(image)
+            try:
+                load_picture(image)
+            except InputError as error:
+                problems.append(error)
+        progress(done)
+    return problems

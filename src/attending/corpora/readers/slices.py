@@ -118,7 +118,7 @@ def _rows(case: Case, number: int, labels: Volume, names: Mapping[int, str]) -> 
     for label, structure in names.items():
         area = found.get(label, np.zeros_like(filled))
         question = f"Does this slice show {structure}?"
-        with_it = np.flatnonzero((area >= max(_LEAST, area.max() / 2)))
+        with_it = np.flatnonzero(area >= max(_LEAST, area.max() / 2))
         without = np.flatnonzero((area == 0) & (filled >= _LEAST))
         without = without if len(without) else np.flatnonzero(area == 0)
         if len(with_it):
