@@ -211,8 +211,11 @@ def test_a_batch_of_conversations_gives_what_each_gives_alone(model: LocalModel)
         Sampling(max_new_tokens=12, stop=("a",)),
     ):
         together = answer_together(model, conversations, sampling)
-        alone = [text_of(list(model.session().stream(*one, sampling))) for one in conversations]
-        assert together == alone
+        alone = [list(model.session().stream(*one, sampling)) for one in conversations]
+        assert [one.text for one in together] == [text_of(pieces) for pieces in alone]
+        for one, pieces in zip(together, alone, strict=True):
+            assert (one.finish, one.new_tokens) == (pieces[-1].finish, pieces[-1].new_tokens)
+            assert one.prompt_tokens == pieces[-1].prompt_tokens
 
 
 def test_what_does_not_fit_is_refused(local: LocalModel, tmp_path: Path) -> None:

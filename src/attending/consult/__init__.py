@@ -1,7 +1,8 @@
 """consult: the model asks experts about a study, reads their results back, and answers."""
 
 from attending.consult.answer import NOTICE, Answer, Check
-from attending.consult.attending import Attending, Case, Chat
+from attending.consult.attending import Attending, Case
+from attending.consult.chat import Chat
 from attending.consult.checks import check
 from attending.consult.codecs import CODECS, codec_for
 from attending.consult.events import Done, Event, ExpertFinished, ExpertProgress, ExpertStarted, TextDelta
