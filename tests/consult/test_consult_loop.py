@@ -1,6 +1,7 @@
 """Every branch of the consultation, driven by a model that follows a script."""
 
 import json
+import sys
 import threading
 import time
 
@@ -21,7 +22,7 @@ from attending.consult import (
     codec_for,
 )
 from attending.errors import InputError, NotAvailableError
-from attending.experts import ExpertCard, ExpertError, run_expert, step
+from attending.experts import ExpertCard, ExpertError, read_card, run_expert, step
 from attending.imaging import Patient
 
 ASK = "<VISTA3D(hepatic tumor)>"
@@ -166,6 +167,24 @@ def test_an_expert_that_fails_is_told_as_such_and_its_result_is_claimed_by_nobod
     assert "secrets" not in model.last
     assert {flag.kind for flag in answer.flags} == {"presence", "size", "result"}
     assert all(flag.verdict == "unsupported" for flag in answer.flags)
+
+
+def test_an_expert_that_is_killed_half_way_is_told_as_failed_and_the_other_one_counts(tmp_path):
+    """A real program, in a process of its own, that dies after writing half a mask."""
+    program = tmp_path / "dies.py"
+    program.write_text(
+        "import os, signal, sys\nopen(sys.argv[1], 'wb').write(b'half a mask')\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    (tmp_path / "dies.yaml").write_text(
+        "kind: command\nname: DIES\nmodality: CT\noverview: dies\nlabels: {1: hepatic tumor}\n"
+        f'command: ["{sys.executable}", "{program}", "{{output}}"]\n'
+    )
+    model = Scripted(f"<DIES()> {ASK}", "Yes, DIES found a liver tumor.")
+    answer = consulted(model, ct(), experts=[read_card(tmp_path / "dies.yaml"), vista3d()])
+    assert [finding.status for finding in answer.findings] == ["failed", "done"]
+    assert "The expert DIES gave no result: DIES: " in model.last
+    (flag,) = answer.flags
+    assert (flag.kind, flag.subject, flag.verdict) == ("result", "DIES", "unsupported")
 
 
 def test_segmented_is_not_believed_when_the_expert_failed():
