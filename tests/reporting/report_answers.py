@@ -40,7 +40,9 @@ def mask(shape=(40, 36, 20), affine=AFFINE):
 
 def segmented(found=None, **changes):
     """A finding of VISTA3D."""
-    record = Record("VISTA3D", "0.5.4", "c0ffee" * 10, {"structures": "hepatic tumor"}, {"1.2.3": "ab" * 32}, 2.5, "cpu")
+    record = Record(
+        "VISTA3D", "0.5.4", "c0ffee" * 10, {"structures": "hepatic tumor"}, {"1.2.3": "ab" * 32}, 2.5, "cpu"
+    )
     tumor = {"volume_ml": 1.728, "components": 1, "longest_axial_diameter_mm": 16.97, "perpendicular_diameter_mm": 16.5}
     tumor |= {"intensity": {"mean": 48.2, "sd": 9.6}, "side": "right", "inside": "liver", "inside_share": 1.0}
     measured = {"liver": {"volume_ml": 1234.5, "components": 1}, "hepatic tumor": tumor}

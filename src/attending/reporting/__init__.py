@@ -1,6 +1,6 @@
 """reporting: an `Answer` becomes files for people and machines."""
 
+from attending.reporting.save import write
 from attending.reporting.text import tell
-from attending.reporting.write import write
 
 __all__ = ["tell", "write"]

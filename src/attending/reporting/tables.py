@@ -40,6 +40,11 @@ class Score:
     low: float | None = None
     high: float | None = None
 
+    @staticmethod
+    def percent(value: float) -> str:
+        """Where a value lies on a bar of 100, what is no probability at its end."""
+        return f"{100 * min(1.0, max(0.0, value)):.1f}"
+
     @property
     def spread(self) -> str:
         """Least and greatest in words."""
@@ -57,7 +62,7 @@ def measurement_table(finding: Finding, study: Study | None) -> Table | None:
         "parts": lambda facts: number(facts.get("components")),
         "axial diameters, mm": _diameters,
         f"mean ± SD, {unit}": _intensity,
-        "side": lambda facts: printable(facts.get("side", "")),
+        "side": lambda facts: printable(facts.get("side") or ""),
         "in": _inside,
         "centre R, A, S, mm": _centre,
     }

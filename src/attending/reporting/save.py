@@ -19,6 +19,8 @@ from attending.reporting.plain import jsonable, slug
 
 _ROOM = 2_000_000
 """Characters of pictures inside the page, so that a usual report stays under 3 MB and can be mailed."""
+_SHARE = 200_000
+"""Of that for one finding at least, while there is some: of very many the first have pictures, not none."""
 
 
 def write(answer: Answer, folder: str | PathLike[str]) -> list[Path]:
@@ -80,9 +82,11 @@ def _keep_turns(answer: Answer, album: Album) -> Iterator[list[str]]:
 
 
 def _keep_findings(answer: Answer, album: Album, media: Path) -> Iterator[Exhibit]:
-    """What is shown of each finding, its files written; the room in the page is shared out evenly."""
+    """What is shown of each finding, its files written; room in the page that one does not need is left to the next."""
+    left = _ROOM - _ROOM // 4
     for number, finding in enumerate(answer.findings, 1):
-        album.room = _ROOM * 3 // 4 // len(answer.findings)
+        share = min(left, max(_SHARE, left // (len(answer.findings) + 1 - number)))
+        album.room = share
         stem = f"{number:02d}-{slug(finding.record.expert)}"
         plates, files = [], []
         for figure in figures_of(finding, answer.study):
@@ -93,6 +97,7 @@ def _keep_findings(answer: Answer, album: Album, media: Path) -> Iterator[Exhibi
             files += [shot.file for shot in (overlay, plain) if shot is not None]
         if finding.status == "done" and finding.segmentation is not None:
             files += write_mask(finding, finding.segmentation, media, f"{stem}-mask")
+        left -= share - album.room
         yield Exhibit(finding, tuple(plates), tuple(dict.fromkeys(files)))
 
 
