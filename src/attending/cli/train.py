@@ -23,7 +23,8 @@ def train(
 ) -> None:
     """Train a model, or an expert, as a recipe says.
 
-    Example: `attending train tiny --out runs/tiny`. On several GPUs: `torchrun --nproc-per-node 8 -m attending train ...`.
+    Example: `attending train tiny --out runs/tiny`. On several GPUs:
+    `torchrun --nproc-per-node 8 -m attending train ...`.
     """
     try:
         from attending.training.recipe import Recipe, read_recipe
@@ -74,7 +75,7 @@ def _expert(recipe: Any, out: Path | None, dry_run: bool, export: Path | None) -
     if export is not None:
         raise InputError("is for recipes of language models", field="--export", value=export)
     if dry_run:
-        return plan_expert(recipe)
+        return dict(plan_expert(recipe))
     assert out is not None
     return {"model": str(train_expert(recipe, out, _ticker(), _tell))}
 

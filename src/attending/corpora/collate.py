@@ -71,8 +71,8 @@ def padded(samples: Sequence[Sample], pad: int) -> Batch:
         ids[row, : len(one)], labels[row, : len(one)], mask[row, : len(one)] = one.ids, one.labels, 1
     positions = np.broadcast_to(np.arange(longest), ids.shape).copy()
     images = tuple(image for one in samples for image in one.images)
-    arrays = (torch.from_numpy(one) for one in (ids, labels, positions, mask))
-    return Batch(*arrays, images, _learned(samples))
+    there, told, where, kept = (torch.from_numpy(one) for one in (ids, labels, positions, mask))
+    return Batch(there, told, where, kept, images, _learned(samples))
 
 
 def _learned(samples: Sequence[Sample]) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
 
 from attending.corpora.conversation import Conversation
 from attending.errors import InputError
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """One dataset's share."""
 
     name: str

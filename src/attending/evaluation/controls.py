@@ -47,19 +47,22 @@ def chosen(samples: Sequence[Sample], limit: int) -> npt.NDArray[np.bool_]:
     return kept
 
 
-def donors(samples: Sequence[Sample], *, contrary: bool = False) -> npt.NDArray[np.int64]:
+def donors(samples: Sequence[Sample], kind: str) -> npt.NDArray[np.int64]:
     """For each sample one of the same part about other images, which lends its images or findings; -1 where none fits.
 
     Args:
         samples: All.
-        contrary: The lender's question must be the same and its answer another.
+        kind: `shuffled` lends images of the same modality and number. `expert_shuffled` lends findings to a sample with
+            the same question, `expert_adversarial` to one whose answer is also another.
     """
     rings: dict[object, list[int]] = defaultdict(list)
     facts: list[tuple[str, str]] = []
     for index, sample in enumerate(samples):
         facts.append((sample.place, normal(sample.answer)))
         if not sample.problem:
-            rings[_alike(sample) if contrary else (sample.part, sample.modality, len(sample.images))].append(index)
+            images = (sample.part, sample.modality, len(sample.images))
+            rings[images if kind == "shuffled" else alike(sample)].append(index)
+    contrary = kind == "expert_adversarial"
     found = np.full(len(samples), -1, np.int64)
     for ring in rings.values():
         ring.sort(key=lambda index: zlib.crc32(f"donor {facts[index][0]} {index}".encode()))
@@ -75,8 +78,8 @@ def donors(samples: Sequence[Sample], *, contrary: bool = False) -> npt.NDArray[
 def common_answers(samples: Sequence[Sample], *, by_question: bool) -> list[str]:
     """For each sample the commonest answer of its part, as the dataset writes it.
 
-    It is taken from the test set itself, so it bounds from above what such a guess can reach; leaving each sample out in turn
-    would be wrong in the other direction, and push a balanced set below chance.
+    It is taken from the test set itself, so it bounds from above what such a guess can reach; leaving each sample out
+    in turn would be wrong in the other direction, and push a balanced set below chance.
 
     Args:
         samples: All.
@@ -86,13 +89,12 @@ def common_answers(samples: Sequence[Sample], *, by_question: bool) -> list[str]
     for sample in samples:
         if not sample.problem:
             tables[sample.part][sample.answer] += 1
-            tables[_alike(sample)][sample.answer] += 1
+            tables[alike(sample)][sample.answer] += 1
     best = {key: min(table, key=lambda text: (-table[text], text)) for key, table in tables.items()}
     found = []
     for sample in samples:
-        alike = _alike(sample)
-        often = by_question and tables[alike].total() >= _OFTEN
-        found.append(best.get(alike if often else sample.part, ""))
+        often = by_question and tables[alike(sample)].total() >= _OFTEN
+        found.append(best.get(alike(sample) if often else sample.part, ""))
     return found
 
 
@@ -101,7 +103,7 @@ def normal(answer: str) -> str:
     return " ".join(tokens(answer))
 
 
-def _alike(sample: Sample) -> tuple[str, ...]:
+def alike(sample: Sample) -> tuple[str, ...]:
     """Equal for samples that ask the same: of one kind about one thing where the dataset says so, else in its words."""
     about = sample.facts.get("about") or sample.facts.get("class")
     asked = about if about else normal(sample.question)

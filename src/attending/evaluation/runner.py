@@ -80,17 +80,20 @@ class Work:
     plan: Plan
     task: Task
     samples: Samples
-    _donors: dict[bool, Any] = field(default_factory=dict)
+    _donors: dict[str, Any] = field(default_factory=dict)
+
+    def donor(self, index: int, condition: str) -> int:
+        """The sample that lends to another under a condition; -1 where none fits."""
+        if condition not in self._donors:
+            self._donors[condition] = donors(self.samples, condition)
+        return int(self._donors[condition][index])
 
     def asked(self, condition: Condition) -> Iterator[tuple[int, int]]:
         """Index of each sample that a condition asks, and of its lender."""
         within = chosen(self.samples, 0 if condition.name in (MAIN, NO_EXPERTS) else self.plan.control_limit)
-        contrary = condition.name == "expert_adversarial"
         lends = condition.name == "shuffled" or condition.name in AUDIT
-        if lends and contrary not in self._donors:
-            self._donors[contrary] = donors(self.samples, contrary=contrary)
         for index in range(len(self.samples)):
-            donor = int(self._donors[contrary][index]) if lends else -1
+            donor = self.donor(index, condition.name) if lends else -1
             if within[index] and (donor >= 0 or not lends):
                 yield index, donor
 

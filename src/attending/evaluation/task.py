@@ -259,8 +259,9 @@ def _check(task: Task, path: str) -> None:
 
 
 def _check_scoring(task: Task, one_of: Any) -> None:
-    from attending.evaluation.metrics import METRICS, SCORERS
+    from attending.evaluation.metrics import METRICS
     from attending.evaluation.parse import KINDS
+    from attending.evaluation.scoring import SCORERS
 
     for name, part in task.parts.items():
         one_of(str(part.parser.get("kind")), KINDS, f"parts.{name}.parser.kind")

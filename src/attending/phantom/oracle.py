@@ -1,7 +1,7 @@
 """Oracle: reads findings back from the pixels alone, so that generated images can be judged.
 
-It knows what a reader knows (HU of tissues, where a liver lies) and nothing of the generator, of which it imports
-nothing. What it can read is in `READS`; how well is measured in docs/phantom.md.
+It knows what a reader learns from cases (what tissues look like, and where they lie) and nothing of the generator, of
+which it imports nothing. What it can read is in `READS`; how well is measured in docs/phantom.md.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from attending.imaging import Volume
+from attending.phantom.spots import STEP, Spots, find, torso
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 READS = {
-    "ct": ("liver lesion", "lung nodule"),
+    "ct": ("liver lesion", "kidney lesion", "pancreas lesion", "lung nodule"),
     "mri": ("brain tumor",),
     "cxr": ("effusion", "pneumothorax", "consolidation", "edema", "cardiomegaly"),
 }
 """Kinds of finding it reads on each kind of study."""
+TISSUES = {"soft": READS["ct"][:3], "lung": READS["ct"][3:]}
+"""Kinds that are looked for in each tissue on CT."""
 
 
 class Reading(NamedTuple):
@@ -117,128 +120,65 @@ def _reading(kept: list[tuple[slice, ...]], mask: Mask, sizes: list[float], volu
 
 
 def _read_ct(value: Array, volume: Volume) -> dict[str, Reading]:
-    spacing = volume.spacing
-    smooth = ndimage.gaussian_filter(value, [2.2 / s for s in spacing], truncate=2.5)
-    body = ndimage.binary_opening(smooth > -300, _ball(6, spacing))
-    body = _largest(body)
-    for k in range(body.shape[2]):
-        body[:, :, k] = ndimage.binary_fill_holes(body[:, :, k])
-    air = (smooth < -500) & ndimage.binary_erosion(body, _ball(4, spacing))
-    labels, n = ndimage.label(air)
-    sizes = np.bincount(labels.ravel(), minlength=n + 1) * float(np.prod(spacing)) / 1000
-    sizes[0] = 0
-    lungs = np.isin(labels, np.flatnonzero(sizes > 500))
-    if not lungs.any():
-        return {"liver lesion": _NOTHING, "lung nodule": _NOTHING}
-    return {
-        "liver lesion": _read_liver(smooth, lungs, volume),
-        "lung nodule": _read_lungs(value, smooth, lungs, volume),
-    }
+    """What the points of a lattice look like, judged by a small network; a finding is where several agree."""
+    found = dict.fromkeys(READS["ct"], _NOTHING)
+    body, lungs = torso(value, volume)
+    if body.any() and lungs.any():
+        for tissue, kinds in TISSUES.items():
+            spots = find(value, volume, body, lungs, tissue)
+            for k, chance in enumerate(judge(spots.features, _weights("ct_reader"), tissue).T):
+                limit = float(_weights("ct_reader")[f"{tissue}.limit"][k])
+                found[kinds[k]] = _agree(spots, chance, limit, volume)
+    return found
 
 
-def _read_liver(smooth: Array, lungs: Mask, volume: Volume) -> Reading:
-    """Grow the liver from under the right dome; lesions are what stands out within its closed shape."""
-    spacing = volume.spacing
-    seed = _under_right_lung(lungs, volume)
-    if seed is None:
-        return _NOTHING
-    level = float(np.median(smooth[seed]))
-    noise = float(np.median(np.abs(smooth[seed] - level)) * 1.48)
-    band = max(16.0, min(30.0, 3.0 * noise))
-    tissue = ndimage.binary_erosion(np.abs(smooth - level) < band, _ball(4.5, spacing))
-    labels, _ = ndimage.label(tissue)
-    touched = np.bincount(labels[seed].ravel(), minlength=1)
-    touched[0] = 0
-    if touched.sum() == 0:
-        return _NOTHING
-    liver = ndimage.binary_dilation(labels == int(touched.argmax()), _ball(5.0, spacing))
-    box = ndimage.find_objects(liver.astype(np.uint8))[0]
-    region = tuple(slice(max(0, s.start - 8), s.stop + 8) for s in box)
-    liver, near = liver[region], ndimage.gaussian_filter(smooth[region], [2.2 / s for s in spacing], truncate=2.5)
-    spread = float(np.median(np.abs(near[liver] - level)) * 1.48)
-    odd = (np.abs(near - level) > max(15.0, 3.2 * spread)) & (near > -20) & (near < level + 120)
-    good: list[tuple[slice, ...]] = []
-    sizes: list[float] = []
-    mask = np.zeros(odd.shape, bool)
-    for opening in (3.6, 6.0, 9.5):  # a lesion that touches muscle or a vessel comes loose at a larger one
-        core = ndimage.binary_opening(odd & ~mask, _ball(opening, spacing))
-        blobs, pieces, amounts = _blobs(core, volume, 0.4, 2.1, small=1.3)
-        for box, amount in zip(blobs, amounts, strict=True):
-            # Gallbladder and cava lie in notches; a lesion has liver round it.
-            if amount < 250 and pieces[box].mean() > 0.36 and _shell(pieces, box, liver, volume, 3.0) > 0.48:
-                good.append(box)
-                sizes.append(amount)
-                mask[box] |= pieces[box]
-    full = np.zeros(smooth.shape, bool)
-    full[region] = mask
-    shifted = [tuple(slice(p.start + q.start, p.stop + q.start) for p, q in zip(b, region, strict=True)) for b in good]
-    return _reading(shifted, full, sizes, volume)._replace(side="")
+def lattice_score(spots: Spots, chance: Array) -> Array:
+    """`[A, B, C]`: by how many of the 27 points around each, itself a likely one, a finding is seen."""
+    if not len(chance):
+        return np.zeros((1, 1, 1), np.float32)
+    grid = np.zeros(spots.cell.max(0) + 1, np.float32)
+    grid[tuple(spots.cell.T)] = chance
+    return np.asarray(np.where(grid > 0.3, 27 * ndimage.uniform_filter(grid, 3, mode="constant"), 0), np.float32)
 
 
-def _under_right_lung(lungs: Mask, volume: Volume) -> tuple[slice, slice, slice] | None:
-    """A block 25 to 45 mm below the top of the right dome."""
-    x = volume.to_world(np.stack([np.arange(lungs.shape[0]), *np.zeros((2, lungs.shape[0]))], 1))[:, 0]
-    right = lungs & (x > 25)[:, None, None] & (x < 110)[:, None, None]
-    floor = np.where(right.any(2), right.argmax(2), -1)
-    # The dome is where the lowest lung voxel lies highest, away from the edges of the lung.
-    core = ndimage.binary_erosion(floor >= 0, iterations=max(1, int(24 / volume.spacing[0])))
-    if not core.any():
-        return None
-    i, j = np.unravel_index(int(np.where(core, floor, -1).argmax()), floor.shape)
-    top = int(floor[i, j] - 25 / volume.spacing[2])
-    low = int(floor[i, j] - 45 / volume.spacing[2])
-    if low < 0:
-        return None
-    reach = [max(1, int(12 / s)) for s in volume.spacing[:2]]
-    return slice(i - reach[0], i + reach[0] + 1), slice(j - reach[1], j + reach[1] + 1), slice(low, top + 1)
+def _agree(spots: Spots, chance: Array, limit: float, volume: Volume) -> Reading:
+    """Pieces of the lattice in which some point has a score above the limit."""
+    score = lattice_score(spots, chance)
+    labels, count = ndimage.label(score > 0.25 * limit, np.ones((3, 3, 3)))
+    peaks = np.atleast_1d(ndimage.maximum(score, labels, np.arange(1, count + 1))) if count else np.zeros(0)
+    kept = np.flatnonzero(peaks > limit) + 1
+    if not len(kept):
+        return _NOTHING._replace(score=float(score.max()))
+    likely = np.zeros(score.shape, bool)
+    likely[tuple(spots.cell.T)] = chance > 0.5
+    likely &= np.isin(labels, kept)
+    sizes = np.bincount(labels[likely], minlength=count + 1)[kept]
+    largest = np.argwhere((labels == kept[int(sizes.argmax())]) & (score > 0.25 * limit)).mean(0)
+    side = "right" if volume.to_world(largest * STEP / np.asarray(volume.spacing))[0] > 0 else "left"
+    return Reading(
+        True, len(kept), float(likely.sum()) * STEP**3 / 1000, side, float(score.max()), _fill(likely, volume)
+    )
 
 
-def _read_lungs(value: Array, smooth: Array, lungs: Mask, volume: Volume) -> Reading:
-    """Round things in the lungs that survive an opening which vessels do not."""
-    spacing = volume.spacing
-    inside = ndimage.distance_transform_edt(_close(lungs, 15.0, spacing), spacing) > 4
-    level = np.float32(np.median(value[lungs]))
-    fine = ndimage.gaussian_filter(value, [1.2 / s for s in spacing], truncate=2.5)
-    dense = inside & (fine > level + 330)
-    hazy = inside & (smooth > level + 140) & ~ndimage.binary_dilation(dense, _ball(3, spacing))
-    kept: list[tuple[slice, ...]] = []
-    sizes: list[float] = []
-    seen = np.zeros(inside.shape, bool)
-    for mask, opening, smallest in ((dense, 3.3, 0.34), (dense, 6.0, 1.5), (dense, 8.5, 4.0), (hazy, 5.0, 0.9)):
-        core = ndimage.binary_opening(mask & ~seen, _ball(opening, spacing))
-        blobs, pieces, amounts = _blobs(core, volume, smallest, 1.85)
-        for box, amount in zip(blobs, amounts, strict=True):
-            if _alone(pieces, box, lungs, volume):
-                kept.append(box)
-                sizes.append(amount)
-                seen[box] |= pieces[box]
-    return _reading(kept, seen, sizes, volume)
+def _fill(points: Mask, volume: Volume) -> Mask:
+    """Voxels nearest to the points of a lattice."""
+    near = [
+        np.minimum(np.rint(np.arange(n) * s / STEP).astype(int), m)
+        for n, s, m in zip(volume.shape, volume.spacing, points.shape, strict=True)
+    ]
+    wide = np.pad(points, [(0, 1)] * 3)
+    return np.asarray(wide[np.ix_(*near)])
 
 
-def _alone(mask: Mask, box: tuple[slice, ...], lungs: Mask, volume: Volume) -> bool:
-    """Whether a thing lies off the hila, which hold vessels as thick as nodules, and is surrounded by lung."""
-    if abs(float(volume.to_world([(s.start + s.stop - 1) / 2 for s in box])[0])) < 50:
-        return False
-    part = mask[box]
-    if part.mean() < 0.3:  # a branching tree fills little of its box
-        return False
-    return _shell(mask, box, lungs, volume, 3.5) > 0.45
-
-
-def _shell(mask: Mask, box: tuple[slice, ...], tissue: Mask, volume: Volume, gap: float) -> float:
-    """Share of a shell 3.5 mm thick, `gap` mm off a thing, that is a given tissue."""
-    around = tuple(slice(max(0, s.start - 4), s.stop + 4) for s in box)
-    far = ndimage.distance_transform_edt(~mask[around], volume.spacing)
-    shell = (far > gap) & (far < gap + 3.5)
-    return float(tissue[around][shell].mean()) if shell.any() else 0.0
-
-
-def _close(mask: Mask, radius: float, spacing: tuple[float, float, float]) -> Mask:
-    """Closing by a large ball, through distances."""
-    pad = int(radius / min(spacing)) + 2
-    grown = ndimage.distance_transform_edt(~np.pad(mask, pad), spacing) < radius
-    closed = ndimage.distance_transform_edt(grown, spacing) > radius
-    return np.asarray(closed[pad:-pad, pad:-pad, pad:-pad])
+def judge(features: Array, weights: Mapping[str, Array], name: str) -> Array:
+    """Chance `[N, kinds]` of each kind of finding at each point, by a network of two hidden layers."""
+    x = np.clip((features - weights[f"{name}.mean"]) / weights[f"{name}.spread"], -6, 6)
+    for layer in (0, 2, 4):
+        if layer:
+            x = np.maximum(x, 0)
+        x = x @ weights[f"{name}.{layer}.weight"].T + weights[f"{name}.{layer}.bias"]
+    x = np.exp(x - x.max(1, keepdims=True))
+    return np.asarray(x[:, 1:] / x.sum(1, keepdims=True), np.float32)
 
 
 def _read_brain(volumes: Mapping[str, Volume]) -> Reading:
@@ -295,7 +235,7 @@ def _shading(image: Array, spacing: tuple[float, float, float]) -> Array:
 
 def _read_radiograph(volume: Volume) -> dict[str, Reading]:
     """A linear score a kind on the picture, against the limit at which misses and false alarms balanced in fitting."""
-    weights = _weights()
+    weights = _weights("radiograph_reader")
     scores = (radiograph_features(volume) - weights["mean"]) / weights["spread"] @ weights["weight"]
     return {
         kind: Reading(bool(score > limit), int(score > limit), 0.0, "", float(score))
@@ -314,7 +254,7 @@ def radiograph_features(volume: Volume) -> Array:
 
 
 @cache
-def _weights() -> dict[str, Array]:
-    """Fitted on training seeds by `benchmarks/phantom.py --fit`."""
-    with files("attending.phantom").joinpath("data/radiograph_reader.npz").open("rb") as file, np.load(file) as archive:
-        return {name: archive[name].astype(np.float32) for name in archive.files}
+def _weights(name: str) -> dict[str, Array]:
+    """Fitted on training seeds by `benchmarks/phantom.py fit`."""
+    with files("attending.phantom").joinpath(f"data/{name}.npz").open("rb") as file, np.load(file) as archive:
+        return {part: archive[part].astype(np.float32) for part in archive.files}

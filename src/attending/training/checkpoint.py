@@ -52,8 +52,8 @@ def save(
         facts: Plain JSON values: what must agree when the run goes on.
 
     Raises:
-        NotAvailableError: It cannot be written, for lack of space or otherwise; nothing is left of it, and what was there
-            stays.
+        NotAvailableError: It cannot be written, for lack of space or otherwise; nothing is left of it, and what was
+            there stays.
     """
     goal = folder / f"checkpoint-{step:06}"
     aside = folder / f"{_PARTIAL}{goal.name}"

@@ -56,7 +56,8 @@ class Reader(nn.Module):
         """The mean over each text's tokens."""
         there = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
         hidden = self.encoder(self.tokens(ids) + self.places[: ids.shape[1]], src_key_padding_mask=~there)
-        return (hidden * there[..., None]).sum(1) / lengths[:, None]
+        mean: torch.Tensor = (hidden * there[..., None]).sum(1) / lengths[:, None]
+        return mean
 
 
 class Pool(nn.Module):
@@ -103,14 +104,10 @@ class Matcher(nn.Module):
         images = self.pool(select_features(self.tower, self.config, one.pixels.to(self.device)))
         texts = self.project(self.reader(ids, lengths))
         if not one.count:
-            return 0 * (
-                images.sum() + texts.sum() + self.scale.sum() + self.bias.sum() + self._fused(images, texts).sum()
-            )
+            nothing = images.sum() + texts.sum() + self._fused(images, texts).sum() + self.scale.sum()
+            return torch.mul(nothing + self.bias.sum(), 0.0)
         same = (ids[:, None] == ids[None]).all(-1)
-        unit_images, unit_texts = (
-            functional.normalize(images.float(), dim=-1),
-            functional.normalize(texts.float(), dim=-1),
-        )
+        unit_images, unit_texts = (functional.normalize(one.float(), dim=-1) for one in (images, texts))
         if self.objective == "clip":
             return clip(unit_images, unit_texts, self.scale, same)
         if self.objective == "siglip":
@@ -131,8 +128,8 @@ class Matcher(nn.Module):
 class Contrast:
     """The work of a stage with objective `clip`, `siglip` or `itm`; see `attending.training.loop.Work`.
 
-    The text of a conversation is its first answer, cut after 64 tokens; its picture is its first. Contrasts are those of
-    a process's own share of the batch.
+    The text of a conversation is its first answer, cut after 64 tokens; its picture is its first. Contrasts are those
+    of a process's own share of the batch.
     """
 
     def __init__(
@@ -153,7 +150,7 @@ class Contrast:
         self.module = Matcher(model, stage.objective, world.device).to(world.device, torch.float32)
         self.module.tower.requires_grad_(True)
         if stage.gradient_checkpointing:
-            self.module.tower.gradient_checkpointing_enable({"use_reentrant": False})
+            self.module.tower.activation_checkpointing_enable()
         shard(self.module, list(self.module.tower.encoder.layers), [], world, dtype)
 
     def groups(self) -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,19 +30,28 @@ class Journal:
         self._board: Any = None
         self._entries: list[dict[str, Any]] = []
 
-    def begin(self, stage: str, step: int) -> None:
+    @contextmanager
+    def stage(self, stage: str, step: int) -> Iterator[None]:
         """Go on after `step` of a stage; lines of steps that are to be done again are removed."""
         if self._folder is None:
+            yield
             return
         path = self._folder / "log.jsonl"
         kept = [one for one in read_log(path) if one["stage"] != stage or one["step"] <= step]
         write_text(path, "".join(json.dumps(one) + "\n" for one in kept))
         self._entries = [one for one in kept if one["stage"] == stage]
-        self._file = path.open("a", encoding="utf-8")
         if find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self._folder / "tensorboard" / stage), purge_step=step + 1)  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(str(self._folder / "tensorboard" / stage), purge_step=step + 1)
+        try:
+            with path.open("a", encoding="utf-8") as self._file:
+                yield
+        finally:
+            if self._entries:
+                self._draw()
+            if self._board is not None:
+                self._board.close()
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """One step."""
@@ -56,14 +66,6 @@ class Journal:
                     self._board.add_scalar(name, entry[name], entry["step"])
         if entry["step"] in _DRAWN_AT or entry["step"] % _DRAWN_AT[-1] == 0:
             self._draw()
-
-    def end(self) -> None:
-        """The stage is done."""
-        if self._file is not None:
-            self._draw()
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
 
     def _draw(self) -> None:
         assert self._folder is not None

@@ -23,19 +23,25 @@ from attending.training.schedule import rate_factor
 class Micro(Protocol):
     """What one forward pass takes."""
 
-    count: int
-    """Units that the loss of this pass is a sum over: tokens, pairs or images."""
-    samples: int
-    """Conversations or images in it."""
-    tokens: int
-    """Tokens in it, padding not counted; 0 where there are none."""
+    @property
+    def count(self) -> int:
+        """Units that the loss of this pass is a sum over: tokens, pairs or images."""
+
+    @property
+    def samples(self) -> int:
+        """Conversations or images in it."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in it, padding not counted; 0 where there are none."""
 
 
 class Work(Protocol):
     """What a stage trains, and on what."""
 
-    module: nn.Module
-    """Called with one micro-batch, it returns the sum of the loss over the micro-batch's units."""
+    @property
+    def module(self) -> nn.Module:
+        """Called with one micro-batch, it returns the sum of the loss over the micro-batch's units."""
 
     def groups(self) -> list[dict[str, Any]]:
         """Parameter groups for the optimizer: `params`, `lr`, `weight_decay`, `name`."""
@@ -100,40 +106,38 @@ def fit(work: Work, schedule: Schedule, folder: Path, world: World, journal: Jou
     found = checkpoint.latest(folder)
     world.wait()
     first = checkpoint.load(found, work.module, optimizer, world, facts) if found else 0
-    journal.begin(schedule.name, first)
     facts["whole"] = [name for name, _ in work.module.named_buffers()]
     feed = Feed(work.prepare, first, schedule.steps)
     began, samples, tokens = time.perf_counter(), 0.0, 0.0
-    for step, batch in enumerate(feed, first):
-        factor = rate_factor(step, schedule.steps, schedule.warmup)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-        units = world.total(sum(one.count for one in batch))
-        loss = _backward(work, batch, units, schedule, world)
-        if not math.isfinite(loss):
-            raise InputError(
-                f"the loss of step {step + 1} is no number; lower the rates, or lengthen the warmup",
-                path=folder,
-                field="loss",
-                value=loss,
-            )
-        norm = float(whole(nn.utils.clip_grad_norm_(parameters, schedule.clip)))
-        optimizer.step()
-        optimizer.zero_grad()
-        samples += world.total(sum(one.samples for one in batch))
-        tokens += world.total(sum(one.tokens for one in batch))
-        passed = time.perf_counter() - began
-        done = step + 1
-        entry = {"stage": schedule.name, "step": done, "loss": loss, "norm": norm, "factor": factor, "units": units}
-        entry |= {"seconds": round(passed, 3), "waited": round(feed.waited, 3)}
-        if done % schedule.evaluate_every == 0 or done == schedule.steps:
-            entry |= validate(work, schedule, world)
-        journal.add(entry)
-        left = passed / (done - first) * (schedule.steps - done)
-        tick(Progress(schedule.name, done, schedule.steps, loss, left, samples / passed, tokens / passed))
-        if done % schedule.save_every == 0 and done < schedule.steps:
-            checkpoint.save(folder, done, work.module, optimizer, world, facts)
-    journal.end()
+    with journal.stage(schedule.name, first):
+        for step, batch in enumerate(feed, first):
+            factor = rate_factor(step, schedule.steps, schedule.warmup)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            units = world.total(sum(one.count for one in batch))
+            loss = _backward(work, batch, units, schedule, world)
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"the loss of step {step + 1} is no number; lower the rates, or lengthen the warmup",
+                    path=folder,
+                    field="loss",
+                    value=loss,
+                )
+            norm = float(whole(nn.utils.clip_grad_norm_(parameters, schedule.clip)))
+            optimizer.step()
+            optimizer.zero_grad()
+            samples += world.total(sum(one.samples for one in batch))
+            tokens += world.total(sum(one.tokens for one in batch))
+            passed, done = time.perf_counter() - began, step + 1
+            entry = {"stage": schedule.name, "step": done, "loss": loss, "norm": norm, "factor": factor, "units": units}
+            entry |= {"seconds": round(passed, 3), "waited": round(feed.waited, 3)}
+            if done % schedule.evaluate_every == 0 or done == schedule.steps:
+                entry |= validate(work, schedule, world)
+            journal.add(entry)
+            left = passed / (done - first) * (schedule.steps - done)
+            tick(Progress(schedule.name, done, schedule.steps, loss, left, samples / passed, tokens / passed))
+            if done % schedule.save_every == 0 and done < schedule.steps:
+                checkpoint.save(folder, done, work.module, optimizer, world, facts)
 
 
 def _backward(work: Work, batch: Sequence[Micro], units: float, schedule: Schedule, world: World) -> float:

@@ -91,11 +91,11 @@ def operations(stage: Stage, counts: Mapping[str, int], model: Any, tokens: int,
     """
     vision = model.config.vision_config
     patches = (vision.image_size // vision.patch_size) ** 2
-    tower = 2.0 * counts["vision_tower"] * patches * pictures
+    tower: float = 2.0 * counts["vision_tower"] * patches * pictures
     if stage.objective in CONTRASTIVE:
-        return tower * 3
-    spoken = 2.0 * counts["language_model"] * tokens
-    full = stage.rates.language_model and not (stage.lora and "language_model" in stage.lora.parts)
+        return tower * 3.0
+    spoken: float = 2.0 * counts["language_model"] * tokens
+    full = bool(stage.rates.language_model) and not (stage.lora and "language_model" in stage.lora.parts)
     return spoken * (3 if full else 2) + tower * (3 if stage.rates.vision_tower else 1)
 
 

@@ -1,7 +1,7 @@
 """What is minimised, as pure functions: each returns a sum over its units, so that a step divides by how many it saw.
 
-Dividing once, over all micro-batches and ranks of a step, makes the loss the mean over tokens (or pairs, or images) however
-the step was cut up.
+Dividing once, over all micro-batches and ranks of a step, makes the loss the mean over tokens (or pairs, or images),
+however the step was cut up.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+_CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class World:
@@ -17,7 +19,7 @@ class World:
 
     rank: int = 0
     size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
 
     @property
     def first(self) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ def freeze(model: Any, stage: Stage, dtype: str, world: World) -> Any:
         keep = parameter.requires_grad or world.size > 1
         parameter.data = parameter.data.to(torch.float32 if keep else compute)
     if stage.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable()
     return adapted
 
 
@@ -88,7 +90,8 @@ def put_adapters(model: Any, lora: Lora) -> Any:
     settings = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, bias="none"
     )
-    return get_peft_model(model, settings)
+    with quiet():
+        return get_peft_model(model, settings)
 
 
 def export(
@@ -124,9 +127,10 @@ def export(
             adapted.save_pretrained(aside / "adapter")
             whole = {name: one.contiguous() for name, one in state.items() if "lora_" not in name}
             save_file(whole, aside / "adapter" / "tuned.safetensors")
-            model = adapted.merge_and_unload()
-        model.to(getattr(torch, dtype)).save_pretrained(aside)
-        processor.save_pretrained(aside)
+            with quiet():
+                model = adapted.merge_and_unload()
+        model.to(getattr(torch, dtype))
+        write_model(model, processor, aside)
         shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
     except Exception as error:
@@ -135,6 +139,28 @@ def export(
         if full:
             raise NotAvailableError(f"{folder}: the model cannot be written ({error}); run the same again") from error
         raise
+
+
+def write_model(model: Any, processor: Any, folder: Path) -> None:
+    """Write an ordinary folder, without the progress bars of Transformers."""
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """PEFT 0.21 asks Transformers for a name that Transformers now warns of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
 
 
 def count_parts(model: nn.Module) -> dict[str, int]:

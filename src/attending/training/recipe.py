@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from attending.corpora.mixture import parse_repeats
 from attending.errors import InputError
-from attending.training.fields import build, override, read_yaml
+from attending.training.fields import build
+from attending.training.tables import override, read_yaml
 
 PARTS = ("vision_tower", "projector", "language_model")
 CONTRASTIVE = ("clip", "siglip", "itm")
@@ -97,7 +98,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Lora:
-    """Low-rank adapters by PEFT on every linear layer of `parts`; parts with a rate that are not named are tuned fully."""
+    """Low-rank adapters by PEFT on every linear layer of `parts`; other parts that have a rate are tuned fully."""
 
     rank: int = 64
     alpha: int = 16

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import math
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,8 +19,8 @@ from attending.training import checkpoint
 from attending.training.contrast import Contrast
 from attending.training.data import check_all, mix, read_all, texts
 from attending.training.language import Talk
-from attending.training.loop import Schedule, Tick, Work, fit
 from attending.training.logs import Journal
+from attending.training.loop import Schedule, Tick, Work, fit
 from attending.training.memory import available, least_memory
 from attending.training.parallel import World, join, leave, whole
 from attending.training.parts import count_parts, export, freeze, load_start, speak

@@ -63,10 +63,11 @@ def write_start(model: Any, processor: Any, folder: Path) -> None:
     Raises:
         NotAvailableError: It cannot be written.
     """
+    from attending.training.parts import write_model
+
     aside = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
-        model.save_pretrained(aside)
-        processor.save_pretrained(aside)
+        write_model(model, processor, aside)
         aside.rename(folder)
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from attending.consult.published import first_turn
 from attending.corpora.cases import Case, Labelled
 from attending.corpora.conversation import Conversation, turns
 from attending.corpora.dataset import Dataset, Progress
@@ -52,6 +51,8 @@ def read_cases(
         split: The split.
         progress: See `read`.
     """
+    from attending.consult.published import first_turn  # brings the language model's libraries with it
+
     kept: list[Case] = []
 
     @lru_cache(maxsize=2)

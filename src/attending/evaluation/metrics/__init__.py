@@ -18,12 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from attending.evaluation.labels import LABEL_SCORERS
 from attending.evaluation.metrics.answers import ANSWER_SCORERS
 from attending.evaluation.metrics.base import Metric, Row, mean_of
 from attending.evaluation.metrics.calibration import CALIBRATION_METRICS, Bin, reliability
 from attending.evaluation.metrics.classes import CLASS_METRICS, confusion
 from attending.evaluation.metrics.places import box_hit, box_iou, dice, dice_score, hausdorff, iou
 from attending.evaluation.metrics.quantities import QUANTITY_METRICS, QUANTITY_SCORERS
+from attending.evaluation.metrics.reports import REPORT_METRICS, REPORT_SCORERS
 from attending.evaluation.parse import Parsed
 
 Scorer = Callable[[Parsed, Any], float]
@@ -34,6 +36,8 @@ SCORERS: dict[str, Scorer] = {
     "box_iou": box_iou,
     "box_hit": box_hit,
     "dice": dice_score,
+    **REPORT_SCORERS,
+    **LABEL_SCORERS,
 }
 """Per-sample scorers by name."""
 
@@ -45,6 +49,7 @@ METRICS: dict[str, Metric] = {
         *CLASS_METRICS,
         *CALIBRATION_METRICS,
         *QUANTITY_METRICS,
+        *REPORT_METRICS,
     )
 }
 """Corpus metrics by name."""
