@@ -5,6 +5,7 @@ from attending.corpora.readers import (
     chest_xray14,
     chexpert,
     decathlon,
+    experts,
     llava,
     medical_diff_vqa,
     medqa,
@@ -32,5 +33,8 @@ _ALL = (
     table.READER,
     phantoms.READER,
     phantoms.FOLDER,
+    experts.VOLUMES,
+    experts.PHANTOMS,
+    experts.RADIOGRAPHS,
 )
 READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}

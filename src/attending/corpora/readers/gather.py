@@ -14,6 +14,10 @@ from attending.errors import InputError
 Row = TypeVar("Row")
 
 
+class PassedOverError(Exception):
+    """A row that is sound and yet gives no conversation; the message says why."""
+
+
 class Built(Sequence[Conversation], Generic[Row]):
     """Conversations made when indexed, from rows that take far less memory; made again each time."""
 
@@ -81,6 +85,9 @@ class Gather(Generic[Row]):
             conversation = self._make(row)
             for image in conversation.images:
                 self._check_image(conversation, image)
+        except PassedOverError as why:
+            self.pass_over(str(why))
+            return False
         except InputError as error:
             self.refuse(error)
             return False
