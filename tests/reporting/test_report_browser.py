@@ -108,7 +108,7 @@ def test_without_the_policy_the_same_attack_is_seen(tmp_path, listener):
 def test_the_style_sheet_is_accepted_and_pictures_are_shown(tmp_path):
     write(answer(), tmp_path / "out")
     shot = tmp_path / "shot.png"
-    options = (*OPTIONS, "--enable-logging=stderr", "--window-size=800,1200", f"--user-data-dir={tmp_path / 'profile'}")
+    options = ("--enable-logging=stderr", "--window-size=800,1200", f"--user-data-dir={tmp_path / 'profile'}")
     page = (tmp_path / "out" / "report.html").as_uri()
     run = subprocess.run(
         [BROWSER, *options, f"--screenshot={shot}", page], capture_output=True, timeout=120, check=True

@@ -48,8 +48,10 @@ def test_overlay_and_plain_are_one_place_and_differ_only_where_the_label_is():
         assert (plain.index, plain.position, plain.spacing) == (overlay.index, overlay.position, overlay.spacing)
         assert plain.pixels.shape == overlay.pixels.shape
         changed = (plain.pixels != overlay.pixels).any(axis=-1)
-        colors = {tuple(pixel) for pixel in overlay.pixels[changed].tolist()}
-        assert colors == {tuple(color) for _, color in overlay.legend}
+        assert 0.01 < changed.mean() < 0.6
+        if figure.about:  # one lesion by its outline; all labels filled
+            colors = {tuple(pixel) for pixel in overlay.pixels[changed].tolist()}
+            assert colors == {tuple(color) for _, color in overlay.legend}
 
 
 @pytest.mark.parametrize("corner", [(0, 0, 0), (34, 30, 16), (18, 15, 8)])

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from report_answers import AFFINE, Page, answer, check, radiograph, scored, segmented, series, without
 
 from attending.consult import NOTICE, Call, Check, Transcript, Turn
@@ -320,8 +322,14 @@ def test_a_usual_ct_makes_a_report_under_3_mb(tmp_path):
     labels = np.zeros(array.shape, np.uint8)
     labels[100:300, 100:300, 10:30], labels[150:190, 150:190, 15:20] = 1, 26
     found = Segmentation(Volume(labels, affine), {1: "liver", 26: "hepatic tumor"})
-    page(tmp_path, answer([segmented(found)] * 2, study=Study(Path("x"), [series(array=array, affine=affine)])))
-    assert (tmp_path / "report.html").stat().st_size < 3_000_000
+    asked = answer([segmented(found)] * 2, study=Study(Path("x"), [series(array=array, affine=affine)]))
+    shown = page(tmp_path, asked)
+    assert 500_000 < (tmp_path / "report.html").stat().st_size < 3_000_000
+    assert len(shown.all("img")) == 1 + 2 * 2 * 4
+    for attrs in shown.all("img"):
+        with Image.open(BytesIO(base64.b64decode(attrs["src"].split(",")[1], validate=True))) as picture:
+            picture.load()
+            assert (str(picture.width), str(picture.height)) == (attrs["width"], attrs["height"])
 
 
 def test_130_labels_keep_a_legend_of_names_and_a_table_that_folds(tmp_path):

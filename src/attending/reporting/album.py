@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from attending.imaging import Picture, Study, with_legend
@@ -84,7 +85,7 @@ class Album:
         # JPEG, not PNG: the noise of a scan makes a PNG five times as large. Colour at full resolution, so that
         # overlays keep their edges.
         data = _encoded(small, "JPEG", quality=85, subsampling=0, optimize=True)
-        uri = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+        uri = Markup(f"data:image/jpeg;base64,{base64.b64encode(data).decode()}")  # not text, so never cut as text is
         if len(uri) > self.room:
             return "", small.size
         self.room -= len(uri)

@@ -58,14 +58,14 @@ def figures_of(finding: Finding, study: Study | None) -> Iterator[Figure]:
     planes = _planes(volume)
     for plane in planes[:1] if lesions else planes:
         index = largest_slice(found.labels, plane, lesions[0] if lesions else None)
-        plain, overlay = _pair(volume, found, plane, index, window)
+        plain, overlay = _pair(volume, found, plane, index, window, outline=False)
         yield Figure(f"{expert}-{_legend_name(overlay)}-{plane}-{index:03d}", "", overlay, plain)
     for label in lesions:
         name = printable(found.names[label])
         alone = Segmentation(replace(found.labels, array=_only(found.labels.array, label)), found.names)
         for plane in planes:
             index = largest_slice(alone.labels, plane)
-            whole, painted = _pair(volume, alone, plane, index, window)
+            whole, painted = _pair(volume, alone, plane, index, window, outline=True)
             plain, overlay = _around(alone, whole), _around(alone, painted)
             cut = plain.pixels.shape != whole.pixels.shape
             place = f"{expert}-{slug(name)}-{plane}-{index:03d}"
@@ -130,10 +130,21 @@ def _only(array: npt.NDArray[np.generic], label: int) -> npt.NDArray[np.generic]
     return np.where(array == label, array, array.dtype.type(0))
 
 
-def _pair(volume: Volume, found: Segmentation, plane: str, index: int, window: Window) -> tuple[Picture, Picture]:
+def _pair(
+    volume: Volume, found: Segmentation, plane: str, index: int, window: Window, *, outline: bool
+) -> tuple[Picture, Picture]:
+    """A slice plain, and with its labels; filled, many can be told apart; the outline of one shows what is inside."""
     plain = slice_picture(volume, plane, index=index, window=window, square=True)
     overlay = overlay_picture(
-        volume, found.labels, plane, index=index, window=window, square=True, names=found.names, outline=True
+        volume,
+        found.labels,
+        plane,
+        index=index,
+        window=window,
+        square=True,
+        names=found.names,
+        alpha=0.4,
+        outline=outline,
     )
     return plain, overlay
 

@@ -35,7 +35,8 @@ def write_mask(finding: Finding, found: Segmentation, folder: Path, stem: str) -
     _write_nifti(found, folder / f"{stem}.nii.gz", finding.record.expert)
     ids = sorted(set(found.names) | set(found.present))
     names = {label: printable(found.names.get(label, f"label {label}")) for label in ids}
-    voxels = np.bincount(found.labels.array.ravel(), minlength=1)
+    counts = [np.bincount(slab.ravel(), minlength=max(ids, default=0) + 1) for slab in found.labels.array]
+    voxels = np.sum(counts, axis=0)
     record = finding.record
     sidecar = {
         "mask": f"{stem}.nii.gz",
@@ -44,7 +45,7 @@ def write_mask(finding: Finding, found: Segmentation, folder: Path, stem: str) -
                 "id": label,
                 "name": name,
                 "color": "#{:02x}{:02x}{:02x}".format(*label_color(label)),
-                "voxels": int(voxels[label]) if label < len(voxels) else 0,
+                "voxels": int(voxels[label]),
             }
             for label, name in names.items()
         ],
