@@ -7,7 +7,7 @@ and accelerated bootstrap (Efron 1987) with the tails widened by Student's t for
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from attending.evaluation.metrics.base import Array, Metric, Row, Weighted, rati
 
 LEVEL = 0.95
 DRAWS = 2000
-_CELLS = 4_000_000
+BLOCK = 4_000_000
 """Largest block of weights held at once: draws x samples."""
 _JACKKNIFE = 300
 """Most groups of patients left out in turn for the acceleration."""
@@ -98,8 +98,8 @@ def bootstrap(
     bounds are NaN. Where all resamplings agree on 0 or 1 and these are the limits of the statistic, the open bound is
     the exact binomial one for as many trials as there are patients.
     """
-    weighted = _weighted(sample, statistic)
-    groups = _groups(sample, clusters)
+    weighted = weighted_statistic(sample, statistic)
+    groups = clustered(sample, clusters)
     bounded = statistic.bounded if statistic is not None else _is_binary(_values(sample))
     return _interval(weighted, groups, seed, draws, level, bounded)
 
@@ -121,8 +121,8 @@ def paired(
     """
     if len(a) != len(b):
         raise ValueError(f"a has {len(a)} samples, b {len(b)}; expected the same samples in the same order")
-    of_a, of_b = _weighted(a, statistic), _weighted(b, statistic)
-    groups = _groups(a, clusters)
+    of_a, of_b = weighted_statistic(a, statistic), weighted_statistic(b, statistic)
+    groups = clustered(a, clusters)
     difference = _interval(lambda weights: of_a(weights) - of_b(weights), groups, seed, draws, level, bounded=False)
     scores_a, scores_b = _values(a), _values(b)
     only_a, only_b = int((scores_a > scores_b).sum()), int((scores_b > scores_a).sum())
@@ -153,10 +153,15 @@ def over_seeds(
     """
     if not runs or len({len(run) for run in runs}) > 1:
         raise ValueError(f"runs have {[len(run) for run in runs]} samples; expected one or more runs of equal length")
-    parts = [_weighted(run, statistic) for run in runs]
-    groups = _groups(runs[0], clusters)
+    parts = [weighted_statistic(run, statistic) for run in runs]
+    groups = clustered(runs[0], clusters)
     mean = _interval(
-        lambda weights: np.mean([part(weights) for part in parts], axis=0), groups, seed, draws, level, bounded=False
+        lambda weights: np.asarray(np.mean([part(weights) for part in parts], axis=0)),
+        groups,
+        seed,
+        draws,
+        level,
+        bounded=False,
     )
     values = tuple(float(part(np.ones((1, len(groups))))[0]) for part in parts)
     return Seeds(mean, values, float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"))
@@ -193,17 +198,27 @@ def _interval(
 
 
 def _draw(weighted: Weighted, groups: NDArray[np.int64], seed: int, draws: int) -> Array:
+    drawn = np.concatenate([weighted(weights) for weights in drawn_weights(groups, seed, draws)])
+    finite: Array = drawn[np.isfinite(drawn)]
+    return finite
+
+
+def drawn_weights(groups: NDArray[np.int64], seed: int, draws: int) -> Iterator[Array]:
+    """Resamplings of patients as weights of samples, in blocks [draws, samples] of bounded size.
+
+    Args:
+        groups: The number of each sample's patient, from 0, [samples].
+        seed: Of the resampling.
+        draws: How many in all.
+    """
     count = int(groups.max()) + 1
     generator = np.random.default_rng(seed)
-    step = max(1, _CELLS // max(count, len(groups)))
-    parts = []
+    step = max(1, BLOCK // max(count, len(groups)))
     for start in range(0, draws, step):
         rows = min(step, draws - start)
         chosen = generator.integers(0, count, (rows, count)) + np.arange(rows)[:, None] * count
         times = np.bincount(chosen.ravel(), minlength=rows * count).reshape(rows, count)
-        parts.append(weighted(times[:, groups].astype(np.float64)))
-    drawn = np.concatenate(parts)
-    return drawn[np.isfinite(drawn)]
+        yield times[:, groups].astype(np.float64)
 
 
 def _tails(drawn: Array, value: float, acceleration: float, count: int, level: float) -> tuple[float, float]:
@@ -224,7 +239,7 @@ def _acceleration(weighted: Weighted, groups: NDArray[np.int64]) -> float:
     count = int(groups.max()) + 1
     folds = min(count, _JACKKNIFE)
     fold = np.random.default_rng(0).permutation(count) % folds if folds < count else np.arange(count)
-    step = max(1, _CELLS // len(groups))
+    step = max(1, BLOCK // len(groups))
     parts = [
         weighted((np.arange(start, min(start + step, folds))[:, None] != fold[groups][None]).astype(np.float64))
         for start in range(0, folds, step)
@@ -261,9 +276,9 @@ def _swap_p(
     """How often swapping the two runs, patient by patient, gives a difference at least as large."""
     if not len(groups) or not math.isfinite(seen):
         return float("nan")
-    both = _weighted([*a, *b], statistic)
+    both = weighted_statistic([*a, *b], statistic)
     generator = np.random.default_rng(seed)
-    step = max(1, _CELLS // (2 * len(groups)))
+    step = max(1, BLOCK // (2 * len(groups)))
     beyond = valid = 0
     for start in range(0, draws, step):
         rows = min(step, draws - start)
@@ -276,19 +291,20 @@ def _swap_p(
     return (beyond + 1) / (valid + 1)
 
 
-def _weighted(sample: Sample, statistic: Metric | None) -> Weighted:
+def weighted_statistic(sample: Sample, statistic: Metric | None) -> Weighted:
+    """The statistic as a function of weights [draws, samples]; None for the mean."""
     if statistic is not None:
         return statistic.prepare(sample)  # type: ignore[arg-type]  # a metric is asked of rows
     values = _values(sample)
-    return lambda weights: ratio(weights @ values, weights.sum(axis=1))
+    return lambda weights: ratio(np.asarray(weights @ values), weights.sum(axis=1))
 
 
 def _values(sample: Sample) -> Array:
     return np.array([item.score if isinstance(item, Row) else item for item in sample], dtype=np.float64)
 
 
-def _groups(sample: Sample, clusters: Sequence[str] | None) -> NDArray[np.int64]:
-    """The number of each sample's patient, from 0."""
+def clustered(sample: Sample, clusters: Sequence[str] | None) -> NDArray[np.int64]:
+    """The number of each sample's patient, from 0, [samples]; `clusters` as for `bootstrap`."""
     if clusters is None:
         clusters = [item.cluster if isinstance(item, Row) else "" for item in sample]
     if len(clusters) != len(sample):

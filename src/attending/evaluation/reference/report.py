@@ -51,7 +51,7 @@ def report(rows: Sequence[Answered]) -> Mapping[str, float]:
     """`BLEU_4` and `ROUGE_L` are reported; also BLEU_1 to BLEU_3 and Cider; `pairs` is how many were compared.
 
     Predictions are cleaned, references are not. Kept: a report without a prediction, or whose cleaned prediction is
-    empty, is left out. METEOR is missing: the reference's needs Java. Tokens are `report_tokens` where the reference runs
+    empty, is left out. METEOR is missing: the reference's needs Java. Tokens are `report_tokens` where it runs
     Stanford's tokeniser.
     """
     cleaned = [(clean_report(row.text), row.reference) for row in rows if row.text is not None]
