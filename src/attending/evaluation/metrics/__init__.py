@@ -10,7 +10,8 @@ meteor, chexpert_f1, finding_f1, location_f1, severity_agreement, temporal_f1, c
 Metrics: mean_score, invalid_rate (any); accuracy, balanced_accuracy, sensitivity, specificity, precision, f1, macro_f1,
 micro_f1 (yes_no and option); auroc, ece, brier (yes_no with a probability); mae, mre, mae_answered, mre_answered
 (numbers); bleu_1 to bleu_4, rouge_l, meteor, cider, chexpert_macro_f1, chexpert_micro_f1, chexpert_5_macro_f1,
-chexpert_5_micro_f1 (reports); set_accuracy (pairs).
+chexpert_5_micro_f1 (reports); radgraph, chexbert, green, ratescore (reports; need the extra `radeval`); set_accuracy
+(pairs).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from attending.evaluation.metrics.answers import ANSWER_SCORERS
 from attending.evaluation.metrics.base import Metric, Row, mean_of
 from attending.evaluation.metrics.calibration import CALIBRATION_METRICS, Bin, reliability
 from attending.evaluation.metrics.classes import CLASS_METRICS, confusion
+from attending.evaluation.metrics.learned import LEARNED_METRICS
 from attending.evaluation.metrics.places import box_hit, box_iou, dice, dice_score, hausdorff, iou
 from attending.evaluation.metrics.quantities import QUANTITY_METRICS, QUANTITY_SCORERS
 from attending.evaluation.metrics.reports import REPORT_METRICS, REPORT_SCORERS
@@ -50,6 +52,7 @@ METRICS: dict[str, Metric] = {
         *CALIBRATION_METRICS,
         *QUANTITY_METRICS,
         *REPORT_METRICS,
+        *LEARNED_METRICS,
     )
 }
 """Corpus metrics by name."""
