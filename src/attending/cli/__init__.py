@@ -14,6 +14,7 @@ from attending.cli import data, experts, model
 from attending.cli.ask import ask, chat
 from attending.cli.console import fail
 from attending.cli.demo import demo
+from attending.cli.eval import app as evaluation
 from attending.cli.phantom import phantom
 from attending.cli.show import show
 from attending.cli.train import train
@@ -54,6 +55,7 @@ app.command()(train)
 app.add_typer(model.app)
 app.add_typer(experts.app, name="experts")
 app.add_typer(data.app, name="data")
+app.add_typer(evaluation, name="eval")
 
 
 def main() -> None:

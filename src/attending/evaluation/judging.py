@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attending.evaluation.controls import MAIN, NO_EXPERTS
 from attending.evaluation.intervals import Interval, bootstrap, over_seeds, paired
 from attending.evaluation.metrics import METRICS, Metric, Row
 from attending.evaluation.metrics.calibration import reliability
 from attending.evaluation.metrics.classes import confusion
 from attending.evaluation.scoring import categories, shown
+from attending.evaluation.subgroups import cells, gaps
 from attending.evaluation.task import Part
 
 _WHOLE = ("mean_score", "accuracy", "invalid_rate")
 """Metrics over all samples, those included whose reference cannot be read; others need to know the class."""
 _FEWEST = 10
-"""Samples, and half as many patients, below which a cell is suppressed."""
+"""Answers with a probability from which calibration is told."""
 _ALONE = 0.8
 """Share of the whole that text alone must reach to solve a dataset."""
 
@@ -52,13 +52,15 @@ def judge(
         "metrics": {name: value(rows, METRICS[name]) for name in (*part.metrics, "invalid_rate")},
         "invalid": dict(Counter(row.prediction.why for row in rows if not row.prediction.valid).most_common()),
         "controls": {name: _beside(part, main, other) for name, other in controls.items() if other},
-        "subgroups": {name: found for name in names if (found := subgroups(main, facts, name, headline))},
+        "subgroups": by_group(main, facts, names, headline),
         "confusion": _confusion(part, rows),
         "calibration": _calibration(rows),
     }
     if len(runs) > 1:
         spread = over_seeds([_usable(list(run.values()), headline) for run in runs], headline)
         told["seeds"] = {**_interval(spread.mean), "values": list(spread.values), "spread": _number(spread.spread)}
+    if any(row.group for row in rows):
+        told["sets"] = _sets(rows)
     told["flags"] = flags(told)
     return told
 
@@ -68,41 +70,37 @@ def value(rows: Sequence[Row], metric: Metric) -> dict[str, Any]:
     return {**_interval(bootstrap(_usable(rows, metric), metric)), "higher_is_better": metric.higher_is_better}
 
 
-def subgroups(rows: Rows, facts: Mapping[int, Mapping[str, str]], name: str, metric: Metric) -> dict[str, Any] | None:
-    """A metric by the values of one fact, with the widest gap; None where there are no two values.
-
-    Cells of fewer than 10 samples or 5 patients are suppressed. The gap is between the best and the worst cell; its
-    interval is at a level corrected for the number of pairs that could have been the widest (Bonferroni).
-    """
-    cells: dict[str, list[Row]] = defaultdict(list)
-    for index, row in rows.items():
-        cells[facts[index].get(name, "") or "not stated"].append(row)
-    if len(cells) < 2:
-        return None
-    told: dict[str, Any] = {}
-    large: dict[str, Sequence[Row]] = {}
-    for key in sorted(cells):
-        if len(cells[key]) < _FEWEST or len({row.cluster for row in cells[key]}) < _FEWEST // 2:
-            told[key] = {"suppressed": f"fewer than {_FEWEST} samples or {_FEWEST // 2} patients"}
-            continue
-        told[key] = {"samples": len(cells[key]), **value(cells[key], metric)}
-        if told[key]["value"] is not None:
-            large[key] = _usable(cells[key], metric)
-    return {"cells": told, "gap": _gap(large, metric)}
+def by_group(
+    rows: Rows, facts: Mapping[int, Mapping[str, str]], names: Sequence[str], metric: Metric
+) -> dict[str, Any]:
+    """A metric by the values of facts, those with at least two, and the gaps; small cells are suppressed."""
+    kept = [index for index in rows if metric.name in _WHOLE or rows[index].reference is not None]
+    attributes = {name: [facts[index].get(name, "") for index in kept] for name in names}
+    attributes = {name: values for name, values in attributes.items() if len(set(values) - {""}) > 1}
+    sample = [rows[index] for index in kept]
+    told: dict[str, Any] = {name: {"cells": {}, "gaps": []} for name in attributes}
+    for cell in cells(sample, attributes, metric):
+        shown_ = {"suppressed": "too few"} if cell.interval is None else _interval(cell.interval)
+        told[cell.attribute]["cells"][cell.group] = {"samples": cell.samples, "patients": cell.patients, **shown_}
+    for gap in gaps(sample, attributes, metric):
+        difference = {"low": gap.difference.low, "value": gap.difference.value, "high": gap.difference.high}
+        bounds = {key: _number(number) for key, number in difference.items()}
+        told[gap.attribute]["gaps"].append({"group": gap.group, **bounds, "p": _number(gap.p), "found": gap.found})
+    return told
 
 
 def flags(told: Mapping[str, Any]) -> list[str]:
     """What a reader must be warned of, a sentence each."""
     found = []
     controls = told["controls"]
-    for name, what in (("shuffled", "another patient's images"), ("blank", "a blank picture")):
+    for name, what in (("blank", "a blank picture"), ("shuffled", "another patient's images")):
         beside = controls.get(name)
         if beside and beside["low"] is not None and beside["low"] <= 0:
-            found.append(
+            found = [
                 "The picture makes no difference that could be shown: "
                 f"{beside['main']:.2f} with it, {beside['value']:.2f} with {what} ("
                 f"difference {beside['difference']:+.2f} [{beside['low']:+.2f}, {beside['high']:+.2f}])."
-            )
+            ]
     floor = controls.get("majority", {}).get("value") or 0.0
     for name, what in (
         ("text_only", "The model without any picture"),
@@ -116,6 +114,12 @@ def flags(told: Mapping[str, Any]) -> list[str]:
         elif beside["low"] is not None and beside["low"] <= 0 and beside["value"] >= floor:
             found.append(
                 f"{what} does as well as the model with it: {beside['value']:.2f} beside {beside['main']:.2f}."
+            )
+    for name, groups in told["subgroups"].items():
+        for gap in (gap for gap in groups["gaps"] if gap["found"]):
+            found.append(
+                f"{name} {gap['group']} differs from the others by {gap['value']:+.2f} "
+                f"[{gap['low']:+.2f}, {gap['high']:+.2f}]."
             )
     rate = told["metrics"]["invalid_rate"]["value"] or 0.0
     if rate > 0.1:
@@ -147,22 +151,15 @@ def _beside(part: Part, main: Rows, other: Rows) -> dict[str, Any]:
     }
 
 
-def _gap(cells: Mapping[str, Sequence[Row]], metric: Metric) -> dict[str, Any] | None:
-    """The widest gap between two cells."""
-    if len(cells) < 2:
-        return None
-    values = {key: metric(rows) for key, rows in cells.items()}
-    best, worst = max(values, key=lambda key: values[key]), min(values, key=lambda key: values[key])
-    pairs = len(cells) * (len(cells) - 1) // 2
-    level = 1 - 0.05 / pairs
-    a, b = (bootstrap(cells[key], metric, level=level, seed=seed) for seed, key in enumerate((best, worst)))
-    difference = values[best] - values[worst]
-    # Cells hold different patients: their errors are independent, so half-widths add in squares.
-    low = difference - math.hypot(a.value - a.low, b.high - b.value)
-    high = difference + math.hypot(a.high - a.value, b.value - b.low)
-    shown_ = all(map(math.isfinite, (low, high))) and low > 0
-    return {"from": worst, "to": best, "value": _number(difference), "low": _number(low), "high": _number(high),
-            "shown": shown_}  # fmt: skip
+def _sets(rows: Sequence[Row]) -> dict[str, Any]:
+    """How many sets there are, and how often all of a set got one answer though their references differ."""
+    sets: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.group:
+            sets.setdefault(row.group, []).append(row)
+    apart = [held for held in sets.values() if len({str(row.reference) for row in held}) > 1]
+    same = [float(len({str(row.prediction.value) for row in held}) == 1) for held in apart]
+    return {"sets": len(sets), "confused": _interval(bootstrap(same))}
 
 
 def _confusion(part: Part, rows: Sequence[Row]) -> dict[str, Any] | None:
@@ -193,6 +190,3 @@ def _interval(found: Interval) -> dict[str, float | None]:
 def _number(number: float) -> float | None:
     """JSON has no NaN."""
     return float(number) if math.isfinite(number) else None
-
-
-__all__ = ["MAIN", "NO_EXPERTS", "Rows", "judge", "subgroups", "value"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import sys
 from collections import Counter
@@ -21,7 +22,7 @@ from attending.evaluation.journal import entries, write_whole
 from attending.evaluation.judging import Rows, judge
 from attending.evaluation.runner import Work
 from attending.evaluation.scoring import row_of
-from attending.evaluation.sources import Sample
+from attending.evaluation.sources import Sample, listed
 
 LAYOUT = 1
 _PACKAGES = ("attending", "numpy", "torch", "transformers", "monai", "pydicom", "nibabel", "pillow")
@@ -61,29 +62,29 @@ def evaluate(work: Work, records: Records | None = None) -> dict[str, Any]:
     task, samples, plan = work.task, work.samples, work.plan
     records = read_records(plan.out, len(samples)) if records is None else records
     # Text and pictures are let go; what is kept of a sample is small.
-    listed = [replace(sample, prompt="", expert_prompt="", images=sample.images[:1]) for sample in samples]
+    brief = [replace(sample, prompt="", expert_prompt="", images=sample.images[:1]) for sample in samples]
     runs = [condition for condition in records if condition.name == MAIN]
     if not runs:
         raise InputError("holds no answers yet; run attending eval", path=plan.out)
     notes = [*samples.notes, *_incomplete(work, records)]
     parts: dict[str, Any] = {}
-    guesses = {name: common_answers(listed, by_question=name == "by_question") for name in _wanted(work)}
+    guesses = {name: common_answers(brief, by_question=name == "by_question") for name in _wanted(work)}
     for name, part in task.parts.items():
-        inside = [index for index, sample in enumerate(listed) if sample.part == name]
+        inside = [index for index, sample in enumerate(brief) if sample.part == name]
         asked = [index for index in inside if index in records[runs[0]]]
         if not asked:
             continue
         judged: dict[str, Rows] = {
-            condition.name: _judged(part, listed, answers, asked)
+            condition.name: _judged(part, brief, answers, asked)
             for condition, answers in records.items()
             if condition.name not in (MAIN, *AUDIT)
         }
         for guess, answers in guesses.items():
-            judged[guess] = {i: row_of(part, listed[i], answers[i], listed[i].problem) for i in asked}
-        main = [_judged(part, listed, records[condition], asked) for condition in runs]
+            judged[guess] = {i: row_of(part, brief[i], answers[i], brief[i].problem) for i in asked}
+        main = [_judged(part, brief, records[condition], asked) for condition in runs]
         groups = [*task.subgroups, *([task.classes] if task.classes and task.classes not in task.subgroups else [])]
-        parts[name] = judge(part, main, judged, {i: listed[i].facts for i in asked}, groups)
-        parts[name]["examples"] = _examples(listed, main[0], records[runs[0]])
+        parts[name] = judge(part, main, judged, {i: brief[i].facts for i in asked}, groups)
+        parts[name]["examples"] = _examples(brief, main[0], records[runs[0]])
     told = {
         **task.identity,
         "title": task.title,
@@ -98,10 +99,12 @@ def evaluate(work: Work, records: Records | None = None) -> dict[str, Any]:
         "parts": parts,
         "use": _use(records[runs[0]]),
     }
+    if task.protocol == "reference":
+        told["reference"] = _published(work, brief, records[runs[0]])
     if any(condition.name in AUDIT for condition in records):
         from attending.evaluation.reliance import audit
 
-        told["reliance"] = audit(work, listed, records)
+        told["reliance"] = audit(work, brief, records)
     return told
 
 
@@ -175,6 +178,28 @@ def _judged(part: Any, samples: Sequence[Sample], answers: Mapping[int, dict[str
     }
 
 
+def _published(work: Work, samples: Sequence[Sample], answers: Mapping[int, dict[str, Any]]) -> dict[str, float | None]:
+    """The numbers that the reference's own script would write."""
+    from attending.evaluation.reference import MEASURES, Answered
+
+    positive = {"chestxray14": {"yes": "YES", "no": "NO"}, "chexpert": {"yes": "1.0", "no": "0.0"}}
+    labels = positive.get(work.task.measure, {})
+    rows = []
+    for index, told in answers.items():
+        sample = samples[index]
+        facts = {name.replace(" ", "_"): value for name, value in sample.facts.items()}
+        facts["class"] = sample.facts.get("question type", "").replace(" ", "_")
+        text = None if told.get("error") else str(told["answer"] or "")
+        rows.append(Answered(sample.id, text, labels.get(sample.answer.lower(), sample.answer), facts))
+    try:
+        found = MEASURES[work.task.measure](rows)
+    except InputError as error:  # the reference's script would have stopped here
+        raise InputError(
+            f"the reference protocol cannot score this run: {error.problem}", path=work.plan.out
+        ) from error
+    return {name: float(value) if math.isfinite(value) else None for name, value in found.items()}
+
+
 def _wanted(work: Work) -> tuple[str, ...]:
     controls = work.task.controls if work.plan.controls is None else work.plan.controls
     return ANSWERS if "majority" in controls else ()
@@ -205,6 +230,7 @@ def _examples(samples: Sequence[Sample], rows: Rows, answers: Mapping[int, dict[
             "why": rows[index].prediction.why,
             "score": rows[index].score,
             "question": samples[index].question[:2000],
+            "options": listed(samples[index].options),
             "reference": samples[index].answer[:2000],
             "answer": str(answers[index]["answer"] or "")[:4000],
             "error": str(answers[index].get("error") or ""),

@@ -28,7 +28,7 @@ Loader = Callable[[str], Backend]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run. Its fields are kept in `run.json`; a folder that holds another run is refused.
+    """What is run. It is kept in `run.json`; a folder that holds a run of another kind is refused.
 
     Attributes:
         task: Name of a shipped task, or path of a YAML file.
@@ -106,7 +106,7 @@ def prepare(plan: Plan) -> Work:
     """
     task = find_task(plan.task)
     samples = load_samples(task, plan.data, plan.cache, plan.limit)
-    told = {
+    fixed = {
         **task.identity,
         "samples": len(samples),
         "data": samples.digest,
@@ -116,13 +116,42 @@ def prepare(plan: Plan) -> Work:
         "rounds": plan.rounds,
         "temperature": task.temperature if plan.temperature is None else plan.temperature,
         "control_limit": plan.control_limit,
+        "limit": plan.limit,
     }
     path = plan.out / "run.json"
     if path.is_file():
-        _same(path, told)
-    else:
-        write_whole(path, json.dumps(told, indent=1) + "\n")
+        _same(path, fixed)
+    loose = {
+        "task": plan.task,
+        "data": None if plan.data is None else str(plan.data.absolute()),
+        "cache": str(plan.cache.absolute()),
+        "seeds": list(plan.seeds),
+        "controls": None if plan.controls is None else list(plan.controls),
+        "audit": plan.audit,
+    }
+    write_whole(path, json.dumps({"fixed": fixed, "plan": loose}, indent=1) + "\n")
     return Work(plan, task, samples)
+
+
+def reopen(out: Path) -> Work:
+    """The run whose answers lie in a folder, as it was last started; nothing is asked.
+
+    Raises:
+        InputError: There is none, or its data is not there any more or has changed.
+    """
+    path = out / "run.json"
+    try:
+        told: Any = json.loads(path.read_text(encoding="utf-8"))
+        fixed, loose = told["fixed"], told["plan"]
+        plan = Plan(
+            loose["task"], fixed["model"], out, Path(loose["cache"]), loose["data"] and Path(loose["data"]),
+            None if fixed["experts"] == "all" else tuple(fixed["experts"]), tuple(loose["seeds"]), fixed["temperature"],
+            None if loose["controls"] is None else tuple(loose["controls"]), fixed["control_limit"], loose["audit"],
+            fixed["route"], fixed["rounds"], fixed["limit"],
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError("expected a folder that attending eval has written", path=path) from error
+    return prepare(plan)
 
 
 def run(
@@ -266,9 +295,9 @@ def _same(path: Path, told: dict[str, Any]) -> None:
         InputError: Names what differs.
     """
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = json.loads(path.read_text(encoding="utf-8"))["fixed"]
         differ = [name for name in told if held.get(name) != told[name]]
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError("is no description of a run", path=path) from error
     if differ:
         problem = f"this folder holds another run ({differ[0]} is {held.get(differ[0])}); choose another --out"

@@ -28,7 +28,12 @@ def declines(parsed: Parsed, reference: Any) -> float:
     return float(REFUSAL.search(text) is not None or _DECLINES.search(text) is not None)
 
 
-SCORERS: dict[str, Scorer] = {**_SCORERS, "declines": declines}
+def verbatim(parsed: Parsed, reference: Any) -> float:
+    """1 when both are the same in small letters, spaces around them aside; punctuation counts, as in the reference."""
+    return float(parsed.valid and str(parsed.value).strip().lower() == str(reference).strip().lower())
+
+
+SCORERS: dict[str, Scorer] = {**_SCORERS, "declines": declines, "verbatim": verbatim}
 """What a task's `scorer` may be."""
 
 

@@ -114,7 +114,7 @@ def load_samples(task: Task, data: Path | None, cache: Path, limit: int = 0) -> 
     Raises:
         InputError: The dataset is not there, is another, has no sample, has an id twice, or holds another split.
     """
-    if task.dataset == "phantom":
+    if task.dataset == "phantom-benchmark":
         from attending.evaluation.synthetic import phantom_dataset
 
         dataset = phantom_dataset(task, cache)
@@ -188,7 +188,7 @@ def _sample(task: Task, told: Conversation) -> Sample | None:
         answer,
         told.patient,
         told.images,
-        tuple(Path(path) for path in facts.get("study", "").split("\n") if path),
+        tuple(Path(path) for path in facts.get("study folders", "").split("\n") if path),
         task.modality or facts.get("modality", ""),
         options,
         facts,

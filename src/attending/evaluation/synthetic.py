@@ -23,7 +23,7 @@ def phantom_dataset(task: Task, folder: Path) -> Dataset:
     """Phantom cases of two visits, written once into `folder/phantoms`, as one conversation a question.
 
     Facts: `type` of question, `kind` of study, `style`, `sex`, `age`, `about`, `wording` (`reserved` or `known`),
-    `unit`, `study` (folders of the visits it is about), `option A` and so on, `answer` (the bare value), `pair`.
+    `unit`, `study folders` (of the visits it is about), `option A` and so on, `answer` (the bare value), `pair`.
 
     Raises:
         InputError: An option that there is none of; a split other than test.
@@ -70,7 +70,7 @@ def conversations(case: Path, truth: Mapping[str, Any]) -> list[Conversation]:
             "about": asked["about"],
             "unit": asked["unit"],
             "wording": "reserved" if asked["reserved"] else "known",
-            "study": "\n".join(visits if kind == "compare" else visits[-1:]),
+            "study folders": "\n".join(visits if kind == "compare" else visits[-1:]),
             "answer": "cannot be answered" if value is None else str(value),
             **{f"option {letter}": text for letter, text in zip("ABCDE", options, strict=False)},
         }

@@ -61,7 +61,7 @@ class Task:
         name: What the user calls it by.
         version: Raised whenever a score may change.
         title: What it is, in a sentence.
-        dataset: `phantom`, or a reader of `attending.corpora`.
+        dataset: `phantom-benchmark`, or a reader of `attending.corpora`.
         parts: By name.
         protocol: `attending`, or `reference`: the published protocol, bug for bug.
         measure: Reference protocol: its function in `attending.evaluation.reference`.
@@ -250,7 +250,11 @@ def _check(task: Task, path: str) -> None:
     if task.version < 1 or task.tokens < 1 or not 0 <= task.temperature <= 2:
         raise InputError("expected version and tokens of 1 or more, temperature 0 to 2", path=path, field="version")
     one_of(task.protocol, PROTOCOLS, "protocol")
-    one_of(task.dataset, ["phantom", *names()], "dataset")
+    if task.protocol == "reference":
+        from attending.evaluation.reference import MEASURES
+
+        one_of(task.measure, MEASURES, "measure")
+    one_of(task.dataset, ["phantom-benchmark", *names()], "dataset")
     for control in task.controls:
         one_of(control, CONTROLS, "controls")
     if not task.parts:
