@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,8 +110,7 @@ def list_(as_json: _Json = False) -> None:
         keys = ("name", "version", "protocol", "dataset", "split", "title")
         print(json.dumps({"tasks": [{key: getattr(task, key) for key in keys} for task in tasks]}))
         return
-    rows = [(task.name, task.protocol, task.dataset, ", ".join(task.parts), task.title) for task in tasks]
-    _table(("task", "protocol", "dataset", "parts", "what it is"), rows)
+    _table(("task", "dataset", "what it is"), [(task.name, task.dataset, task.title) for task in tasks])
 
 
 @app.command()
@@ -252,12 +251,14 @@ def _print(told: dict[str, Any], as_json: bool) -> None:
                 warn(f"{name}, {part}: {flag}")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(*head)
+    shown = Table()
+    for number, name in enumerate(head):
+        shown.add_column(name, no_wrap=number == 0)
     for row in rows:
         shown.add_row(*(escape(printable(cell, 300)) for cell in row))
     Console(highlight=False).print(shown)
