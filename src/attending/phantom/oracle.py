@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from attending.imaging import Volume
+from attending.phantom import shadows
 from attending.phantom.spots import STEP, Spots, find, torso
 
 Array = npt.NDArray[np.float32]
@@ -24,11 +25,24 @@ Mask = npt.NDArray[np.bool_]
 READS = {
     "ct": ("liver lesion", "kidney lesion", "pancreas lesion", "lung nodule"),
     "mri": ("brain tumor",),
-    "cxr": ("effusion", "pneumothorax", "consolidation", "edema", "cardiomegaly"),
-}
+    "cxr": (
+        "effusion",
+        "pneumothorax",
+        "consolidation",
+        "edema",
+        "cardiomegaly",
+        "lung nodule",
+        "atelectasis",
+        "fracture",
+    ),
+}  # fmt: skip
 """Kinds of finding it reads on each kind of study."""
 TISSUES = {"soft": READS["ct"][:3], "lung": READS["ct"][3:]}
 """Kinds that are looked for in each tissue on CT."""
+POINTS = ("lung nodule", "atelectasis", "fracture", "consolidation", "effusion")
+"""Kinds that are looked for point by point on radiographs."""
+WHOLE = ("pneumothorax", "edema", "cardiomegaly")
+"""Kinds that are judged from the whole radiograph."""
 
 
 class Reading(NamedTuple):
@@ -234,13 +248,16 @@ def _shading(image: Array, spacing: tuple[float, float, float]) -> Array:
 
 
 def _read_radiograph(volume: Volume) -> dict[str, Reading]:
-    """A linear score a kind on the picture, against the limit at which misses and false alarms balanced in fitting."""
+    """Some kinds by a linear score of the whole picture, others by a small network where several points agree."""
     weights = _weights("radiograph_reader")
-    scores = (radiograph_features(volume) - weights["mean"]) / weights["spread"] @ weights["weight"]
-    return {
-        kind: Reading(bool(score > limit), int(score > limit), 0.0, "", float(score))
-        for kind, score, limit in zip(READS["cxr"], scores, weights["limit"], strict=True)
-    }
+    whole = (radiograph_features(volume) - weights["mean"]) / weights["spread"] @ weights["weight"]
+    chances = judge(shadows.describe(volume.array[:, 0, :].astype(np.float32)), weights, "points")
+    points = [shadows.score(chance) for chance in chances.T]
+    found = {}
+    for kinds, scores, limits in ((WHOLE, whole, weights["limit"]), (POINTS, points, weights["points.limit"])):
+        for kind, score, limit in zip(kinds, scores, limits, strict=True):
+            found[kind] = Reading(bool(score > limit), int(score > limit), 0.0, "", float(score))
+    return {kind: found[kind] for kind in READS["cxr"]}
 
 
 def radiograph_features(volume: Volume) -> Array:
