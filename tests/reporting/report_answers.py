@@ -21,7 +21,8 @@ def series(name="1.2.3", array=None, affine=AFFINE, modality="CT", **more):
         array = np.random.default_rng(0).integers(-200, 300, (40, 36, 20)).astype(np.int16)
     volume = Volume(array, affine, modality, name)
     facts = {"description": "abdomen", "patient": DOE, "orientation": volume.orientation, **more}
-    return Series(name, "volume", modality, volume.shape, volume.spacing, lambda _: volume, **facts)
+    spacing = facts.pop("spacing", volume.spacing)
+    return Series(name, "volume", modality, volume.shape, spacing, lambda _: volume, **facts)
 
 
 def radiograph(name="1.2.9", pixels=None):

@@ -321,3 +321,24 @@ def test_numbers_that_json_has_not_become_null(tmp_path):
     found = told(tmp_path)
     assert found["timings"] == {"total": None}
     assert found["findings"][0]["record"]["settings"] == {"roi": [96, 96], "scale": None, "on": True}
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_move_that_fails_leaves_no_pictures_of_an_answer_that_is_not_there(tmp_path, monkeypatch, step):
+    write(answer(text="Earlier."), tmp_path)
+    (old,) = tmp_path.glob("files-*")
+    left, move = [step], os.replace
+
+    def fail(*args):
+        if not left[0]:
+            raise OSError(5, "Input/output error")
+        left[0] -= 1
+        return move(*args)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(InputError, match="cannot write here: Input/output error"):
+        write(answer(text="Later."), tmp_path)
+    assert told(tmp_path)["answer"] == "Earlier."
+    assert is_whole(tmp_path)
+    assert list(tmp_path.glob("files-*")) == [old]
+    assert not list(tmp_path.glob(".attending*"))

@@ -18,7 +18,7 @@ from report_answers import AFFINE, Page, answer, check, radiograph, scored, segm
 from attending.consult import NOTICE, Call, Check, Transcript, Turn
 from attending.errors import InputError
 from attending.experts import ExpertCard, Finding, Record, Segmentation
-from attending.imaging import Study, Volume
+from attending.imaging import Study, Volume, picture_of
 from attending.reporting import write
 from attending.reporting.page import passages_of
 
@@ -352,3 +352,16 @@ def test_numbers_that_are_none_do_not_break_the_page(tmp_path):
     )
     found = page(tmp_path, answer([strange, scored({"a": float("nan"), "b": 7.0})]))
     assert [attrs["width"] for attrs in found.all("rect") if attrs.get("class") == "fill"] == ["0.0", "100.0"]
+
+
+def test_channels_of_a_volume_and_frames_of_a_clip_are_told(tmp_path):
+    clip = radiograph(pixels=np.random.default_rng(1).integers(0, 255, (4, 60, 50)).astype(np.uint8))
+    clip.shape = (50, 60, 4)
+    several = series(channels=3, spacing=None)
+    asked = answer([without()], study=Study(Path("x"), [clip, several]))
+    shown = replace(asked.transcript.turns[0], pictures=(picture_of(clip.image, 2),))
+    asked = replace(asked, transcript=Transcript((shown, *asked.transcript.turns[1:])))
+    text = page(tmp_path, asked).text
+    assert "50 x 60 pixels 4 frames 0.5 x 0.5 mm" in text
+    assert "40 x 36 x 20 voxels 3 channels spacing unknown" in text
+    assert "chest, frame 2" in text

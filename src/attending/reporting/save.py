@@ -47,7 +47,8 @@ def write(answer: Answer, folder: str | PathLike[str]) -> list[Path]:
     Raises:
         InputError: The folder is a file, or cannot be written.
     """
-    with drafting(Path(folder)) as aside:
+    goal = Path(folder).expanduser()
+    with drafting(goal) as aside:
         media = aside / "media"
         media.mkdir()
         album = Album(media, answer.study)
@@ -68,7 +69,7 @@ def write(answer: Answer, folder: str | PathLike[str]) -> list[Path]:
         put(aside / "report.html", render(answer, exhibits, seen, name).encode())
         put(aside / "transcript.json", _json({"answer": stamp, "turns": turns, "notice": NOTICE}))
         put(aside / "answer.json", _json(told))
-        return publish(aside, Path(folder), name)
+        return publish(aside, goal, name)
 
 
 def _keep_turns(answer: Answer, album: Album) -> Iterator[list[str]]:

@@ -89,7 +89,7 @@ def score_rows(finding: Finding) -> list[Score]:
         facts = finding.measurements.get(name, {})
         low, high = facts.get("lowest"), facts.get("highest")
         told = isinstance(low, int | float) and isinstance(high, int | float)
-        rows.append(Score(printable(name), float(value), *((low, high) if told else ())))
+        rows.append(Score(printable(name).replace("_", " "), float(value), *((low, high) if told else ())))
     return sorted(rows, key=lambda row: -row.value)
 
 
