@@ -244,7 +244,7 @@ def medical_diff_vqa(folder):
           ("study_id", "subject_id", "ref_id", "question_type", "question", "answer", "split"), [
         (50414267, 10000032, "", "presence", "is there evidence of edema in this image?", "no", "train"),
         (50414267, 10000032, "", "location", "where in the image is the effusion located?", "left", "train"),
-        (57375967, 10000764, "", "view", "which view is this image taken?", "ap view", "train"),
+        (57375967, 10000764, "", "view", "which view is this image taken?", "ap view", "test"),
         (50000001, 10000032, "50414267.0", "difference", "what has changed compared to the reference image?",
          "the main image has an additional finding of edema.", "train"),
         (50771383, 10000898, "", "abnormality", "what abnormalities are seen in this image?", "edema", "val"),

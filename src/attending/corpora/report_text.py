@@ -56,10 +56,11 @@ def sections(report: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     places = list(_HEADING.finditer(report))
-    for place, after in zip(places, [*places[1:], None], strict=True):
+    ends = [place.start() for place in places[1:]] + [len(report)]
+    for place, end in zip(places, ends, strict=False):  # no heading, one end
         name = " ".join(place[1].split())
         name = _SPOKEN.get(name, name)
-        text = " ".join(report[place.end() : after.start() if after else len(report)].split())
+        text = " ".join(report[place.end() : end].split())
         if text:
             found[name] = f"{found[name]} {text}" if name in found else text
     return found
