@@ -247,8 +247,10 @@ def _check(task: Task, path: str) -> None:
 
     if not _NAME.fullmatch(task.name):
         raise InputError("expected small letters, digits and -, at most 60", path=path, field="name", value=task.name)
-    if task.version < 1 or task.tokens < 1 or not 0 <= task.temperature <= 2:
-        raise InputError("expected version and tokens of 1 or more, temperature 0 to 2", path=path, field="version")
+    for name, least in (("version", 1), ("tokens", 1), ("temperature", 0)):
+        if not least <= getattr(task, name) <= (2 if name == "temperature" else 1 << 20):
+            wanted = "0 to 2" if name == "temperature" else "1 or more"
+            raise InputError(f"expected {wanted}", path=path, field=name, value=getattr(task, name))
     one_of(task.protocol, PROTOCOLS, "protocol")
     if task.protocol == "reference":
         from attending.evaluation.reference import MEASURES
