@@ -111,7 +111,7 @@ def test_the_style_sheet_is_accepted_and_pictures_are_shown(tmp_path):
     options = ("--enable-logging=stderr", "--window-size=800,1200", f"--user-data-dir={tmp_path / 'profile'}")
     page = (tmp_path / "out" / "report.html").as_uri()
     run = subprocess.run(
-        [BROWSER, *options, f"--screenshot={shot}", page], capture_output=True, timeout=120, check=True
+        [BROWSER, *OPTIONS, *options, f"--screenshot={shot}", page], capture_output=True, timeout=120, check=True
     )
     assert b"Content Security Policy" not in run.stderr, "nothing of the page itself is refused"
     with Image.open(shot) as image:
