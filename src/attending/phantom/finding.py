@@ -261,15 +261,13 @@ def _density(rng: np.random.Generator, kind: str, size: float) -> str:
 def _with_change(finding: Finding, change: str, factor: float) -> Finding:
     """Sizes on both visits; both stay within what can be drawn."""
     low, high = KINDS[finding.kind].sizes
-    size = finding.size
+    size, step = finding.size, min(1.3, high / low)
     if change == "grown":
-        return replace(
-            finding, change=change, before=round(max(low, size / factor), 1), size=max(size, round(low * 1.3, 1))
-        )
+        before = round(max(low, size / factor), 1)
+        return replace(finding, change=change, before=before, size=max(size, round(low * step, 1)))
     if change == "smaller":
-        return replace(
-            finding, change=change, before=round(min(high, size * factor), 1), size=min(size, round(high / 1.3, 1))
-        )
+        before = round(min(high, size * factor), 1)
+        return replace(finding, change=change, before=before, size=min(size, round(high / step, 1)))
     return replace(
         finding, change=change, before=0.0 if change == "new" else size, size=0.0 if change == "gone" else size
     )

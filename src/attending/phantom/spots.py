@@ -112,8 +112,8 @@ def find(value: Array, volume: Volume, body: Mask, lungs: Mask, tissue: str) -> 
     center = cell * step
     around, place = _around(smooth, center, np.asarray(volume.spacing)), _place(volume.to_world(center), frame)
     mood = _mood(value, body & ~lungs, smooth)
-    told = [around, place, np.broadcast_to(mood, (len(center), len(mood)))]
-    return Spots(cell, center, np.concatenate(told, 1).astype(np.float32))
+    everywhere = np.broadcast_to(mood, (len(center), len(mood)))
+    return Spots(cell, center, np.concatenate([around, place, everywhere], 1, dtype=np.float32))
 
 
 def _coordinates(volume: Volume) -> list[Points]:
