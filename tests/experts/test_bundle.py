@@ -139,7 +139,10 @@ def test_a_config_that_is_no_table_is_refused(tmp_path, text):
 def test_a_folder_that_is_no_bundle_says_what_is_missing(tmp_path):
     with pytest.raises(InputError, match=r"configs/inference\.json"):
         read_bundle(tmp_path)
-    assert "attending experts pull vista3d" in missing_for("vista3d", tmp_path)
+    assert "attending experts pull vista3d" in missing_for(tmp_path, "vista3d")
+    own = missing_for(tmp_path / "spleen_ct")
+    assert "copy the MONAI bundle spleen_ct there" in own
+    assert "pull" not in own
 
 
 def test_the_hash_follows_the_file(tmp_path):

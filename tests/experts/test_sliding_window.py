@@ -11,7 +11,7 @@ from attending.errors import InputError
 from attending.experts import ExpertError
 from attending.experts.device import computing, on_best_device, precision
 from attending.experts.grid import back, network_grid, onto
-from attending.experts.window import MAX_VOXELS_ON_CPU, blended, count_windows, window_for
+from attending.experts.window import MAX_BYTES_ON_CPU, blended, count_windows, window_for
 from attending.imaging import Volume
 
 CPU = torch.device("cpu")
@@ -65,11 +65,15 @@ def test_a_network_that_returns_no_numbers_or_another_shape_has_no_result(out, s
         list(blended(torch.zeros(1, 16, 16, 16), out, roi=(16, 16, 16), overlap=0.25))
 
 
-def test_the_window_fits_the_image_and_on_a_cpu_the_memory():
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_the_window_fits_the_image_and_on_a_cpu_the_memory(monkeypatch, dtype):
+    monkeypatch.setattr("attending.experts.window.precision", lambda device: dtype)
     assert window_for((40, 33, 64), (128, 128, 128), CPU) == (64, 64, 64)
     assert window_for((20, 300, 300), (96, 96, 96), CPU) == (32, 96, 96)
     large = window_for((256, 256, 128), (240, 240, 160), CPU)
-    assert np.prod(large) <= MAX_VOXELS_ON_CPU
+    assert np.prod(large) * dtype.itemsize <= MAX_BYTES_ON_CPU
+    whole = (128, 128, 128) if dtype is torch.bfloat16 else (96, 96, 96)
+    assert window_for((256, 256, 128), (128, 128, 128), CPU) == whole
     assert all(side % 32 == 0 for side in large)
     assert window_for((256, 256, 192), (240, 240, 160), torch.device("cuda")) == (240, 240, 160)
 

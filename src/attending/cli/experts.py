@@ -11,7 +11,7 @@ import typer
 from attending.cli.console import pairs, progress, talk, warn
 
 if TYPE_CHECKING:
-    from attending.experts import Finding
+    from attending.experts import Expert, Finding
 
 app = typer.Typer(help="Specialists that the model may ask: which there are, and one run by itself.")
 
@@ -67,6 +67,14 @@ def run(
     argument: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Such as structures=organs. Repeatable.")
     ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,Z[,-]",
+            help="A place in RAS mm that lies on what is meant, or with ,- beside it. With --argument structure=NAME, "
+            "what it is. VISTA3D only. Repeatable.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the mask (NIfTI) and the picture (PNG).")] = None,
     modality: Annotated[str | None, typer.Option(help="Where the files do not say: CT, MRI, CXR …")] = None,
     body_part: Annotated[str | None, typer.Option(help="Where the files do not say, e.g. CHEST.")] = None,
@@ -85,6 +93,8 @@ def run(
     from attending.imaging import open_study
 
     expert = find_expert(name)
+    if point:
+        expert = _at_points(expert, point)
     missing = expert.available()
     if missing is not None:
         raise NotAvailableError(f"{expert.card.name}: {missing}")
@@ -123,6 +133,31 @@ def pull(
     from attending.experts.pull import pull_bundle
 
     print(pull_bundle(name, destination, revision))
+
+
+def _at_points(expert: Expert, texts: list[str]) -> Expert:
+    """The expert with the points of the command line.
+
+    Raises:
+        InputError: It takes none, or one is no point.
+    """
+    from attending.errors import InputError
+    from attending.experts.points import AtPoints, Point
+    from attending.experts.vista3d import Vista3D
+
+    if not isinstance(expert, Vista3D):
+        raise InputError(f"{expert.card.name} takes no points; VISTA3D does", field="--point", value=texts[0])
+    points = []
+    for text in texts:
+        parts = text.split(",")
+        try:
+            x, y, z = (float(part) for part in parts[:3])
+        except ValueError:
+            parts = []
+        if len(parts) not in (3, 4) or (len(parts) == 4 and parts[3] not in ("+", "-")):
+            raise InputError("expected X,Y,Z in RAS mm, or X,Y,Z,- for a point beside it", field="--point", value=text)
+        points.append(Point(x, y, z, parts[3:] != ["-"]))
+    return AtPoints(expert, points)
 
 
 def _write(finding: Finding, out: Path) -> list[Path]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from attending.errors import printable
-from attending.experts.bundle import Bundle, bundles_folder, missing_for, read_bundle
+from attending.experts.bundle import BundleExpert, bundles_folder
 from attending.experts.card import ExpertCard
-from attending.experts.finding import Finding
+from attending.experts.finding import Finding, Record
 from attending.experts.fit import fit
-from attending.imaging import Series, Study
-from attending.spatial import measure, same_grid
+from attending.imaging import Series, Study, Volume
+from attending.spatial import same_grid
 
 if TYPE_CHECKING:
     import torch
@@ -32,15 +32,17 @@ _LEAST_BACKGROUND = 0.2
 """A skull-stripped head leaves more than this of a volume at exactly 0."""
 
 
-class Brats:
+class Brats(BundleExpert):
     """The expert.
 
     Args:
         folder: The bundle; by default `brats_mri_segmentation` in `bundles_folder()`.
     """
 
+    pull = "brats_mri_segmentation"
+
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or bundles_folder() / "brats_mri_segmentation"
+        super().__init__(folder or bundles_folder() / self.pull)
 
     @property
     def card(self) -> ExpertCard:
@@ -59,53 +61,43 @@ class Brats:
             sequences=("t1ce", "t1", "t2", "flair"),
         )
 
-    def available(self) -> str | None:
-        """See `Expert`."""
-        return missing_for("brats_mri_segmentation", self.folder)
-
-    @cached_property
-    def _bundle(self) -> Bundle:
-        return read_bundle(self.folder)
-
-    @cached_property
-    def _network(self) -> torch.nn.Module:
-        return self._bundle.network()
-
     def run(self, study: Study, arguments: Mapping[str, str]) -> Finding:
         """Segment tumour core, oedema and enhancing tumour on the grid of the first sequence; see `Expert`."""
-        from attending.experts.device import on_best_device, precision
-        from attending.experts.grid import back
-        from attending.experts.segment import prepare, record_of, tell, window_warning
-        from attending.experts.window import window_for
+        from attending.experts.segment import run_bundle
 
         used, warnings = fit(self.card, study)
         warnings += _warnings(used)
-        recipe = self._bundle.recipe()
+        recipe = self.bundle.recipe()
         recipe = replace(recipe, spacing=recipe.spacing or _SPACING, orientation=recipe.orientation or _ORIENTATION)
-        image, grid = prepare([series.volume for series in used], recipe)
+        labels, record, told = run_bundle(self, used, recipe, partial(segment, overlap=recipe.overlap))
+        return tell_tumor(labels, used[0], record, [*warnings, *told])
 
-        def work(device: torch.device) -> Finding:
-            roi = window_for(image.shape[1:], recipe.roi, device)
-            labels = back(segment(self._network.to(device), image, roi, recipe.overlap, device), grid, used[0].volume)
-            record = record_of(
-                self._bundle,
-                used,
-                device,
-                window=list(roi),
-                spacing=list(grid.spacing),
-                precision=str(precision(device)),
-            )
-            told = [*warnings, *window_warning(recipe, roi, image.shape[1:])]
-            finding = tell(labels, NAMES, used[0], record, told)
-            unions = {name: replace(labels, array=np.isin(labels.array, ids)) for name, ids in _UNIONS.items()}
-            measured = {name: measure(mask).to_dict() for name, mask in unions.items()}
-            return replace(finding, text=_text(measured, finding), measurements={**finding.measurements, **measured})
 
-        return on_best_device(work)
+def tell_tumor(labels: Volume, series: Series, record: Record, warnings: Sequence[str]) -> Finding:
+    """A finding from BraTS label ids: the subregions, and the tumour core and whole tumour that they make up.
+
+    Sides are those of the head: of all that is not 0, since the skull and the air around it were removed.
+
+    Args:
+        labels: Ids of `NAMES`, on the grid of `series`.
+        series: The first sequence.
+        record: What ran.
+        warnings: So far.
+    """
+    from attending.experts.segment import measure_lesion, sentence, tell
+
+    head = replace(series.volume, array=series.volume.array != 0)
+    finding = tell(labels, NAMES, series, record, warnings, lesions=tuple(NAMES), reference=head)
+    unions = {name: replace(labels, array=np.isin(labels.array, ids)) for name, ids in _UNIONS.items()}
+    measured = {name: measure_lesion(mask, image=series.volume, reference=head) for name, mask in unions.items()}
+    if not measured["whole tumor"]["volume_ml"]:
+        return replace(finding, text="No tumor was found.", measurements=measured)
+    told = " ".join(sentence(name, facts) for name, facts in measured.items())
+    return replace(finding, text=f"{told} {finding.text}", measurements={**finding.measurements, **measured})
 
 
 def segment(
-    network: torch.nn.Module, image: torch.Tensor, roi: tuple[int, int, int], overlap: float, device: torch.device
+    network: torch.nn.Module, image: torch.Tensor, roi: tuple[int, int, int], device: torch.device, overlap: float
 ) -> Any:
     """BraTS label ids `[X, Y, Z]` uint8 from the network's three overlapping outputs: core, whole, enhancing."""
     import torch
@@ -140,13 +132,3 @@ def _warnings(used: list[Series]) -> list[str]:
     if whole:
         told.append(f"{', '.join(whole)} look as if the skull was not removed; the network was trained on brains alone")
     return told
-
-
-def _text(measured: Mapping[str, Mapping[str, Any]], finding: Finding) -> str:
-    if not measured["whole tumor"]["volume_ml"]:
-        return "No tumor was found."
-    told = []
-    for name, facts in measured.items():
-        size = f", longest axial diameter {facts['longest_axial_diameter_mm']:.0f} mm" if facts["volume_ml"] else ""
-        told.append(f"{name}: {facts['volume_ml']:.1f} mL{size}.")
-    return " ".join([*told, finding.text])

@@ -9,7 +9,8 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -294,13 +295,47 @@ def bundles_folder() -> Path:
     return Path(os.environ.get("ATTENDING_BUNDLES") or Path.home() / ".cache" / "attending" / "bundles")
 
 
-def missing_for(name: str, folder: Path) -> str | None:
-    """What keeps a bundle expert from running, and how to get it; None when nothing does."""
-    from importlib.util import find_spec
+def missing_for(folder: Path, pull: str = "") -> str | None:
+    """What keeps a bundle expert from running, and how to get it; None when nothing does.
 
+    Args:
+        folder: Of the bundle.
+        pull: What `attending experts pull` calls it, where that can fetch it.
+    """
     for package in ("monai", "torch"):
         if find_spec(package) is None:
             return f"{package} is not installed; run: pip install 'attending[experts]'"
     if not (folder / "configs").is_dir():
-        return f"no bundle at {folder}; run: attending experts pull {name}, or copy the MONAI bundle {name} there"
+        get = f"run: attending experts pull {pull}, or " if pull else ""
+        return f"no bundle at {folder}; {get}copy the MONAI bundle {pull or folder.name} there"
     return None
+
+
+class BundleExpert:
+    """What experts that run a bundle share: its folder, and its network, loaded once.
+
+    Attributes:
+        folder: The bundle.
+        pull: As `missing_for` says.
+    """
+
+    pull = ""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def available(self) -> str | None:
+        """See `Expert`."""
+        return missing_for(self.folder, self.pull)
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The bundle as data."""
+        return read_bundle(self.folder)
+
+    @cached_property
+    def network(self) -> torch.nn.Module:
+        """The bundle's network with its weights, on the CPU until it is moved."""
+        from attending.experts.device import lean
+
+        return lean(self.bundle.network())

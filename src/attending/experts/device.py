@@ -33,3 +33,15 @@ def computing(device: torch.device) -> AbstractContextManager[object]:
     """Autocast to `precision`; weights stay as they are."""
     dtype = precision(device)
     return torch.autocast(device.type, dtype, enabled=dtype is not torch.float32)
+
+
+def lean(network: torch.nn.Module) -> torch.nn.Module:
+    """Keep the weights in the precision in which the CPU multiplies them, where it is the only device.
+
+    Autocast rounds these weights to bfloat16 each time it uses them, so results stay as they are, to the bit.
+    """
+    if not torch.cuda.is_available() and precision(torch.device("cpu")) is torch.bfloat16:
+        for module in network.modules():
+            if isinstance(module, torch.nn.Linear | torch.nn.Conv3d | torch.nn.ConvTranspose3d):
+                module.to(torch.bfloat16)
+    return network

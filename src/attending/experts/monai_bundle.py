@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attending.errors import InputError
-from attending.experts.bundle import Bundle, missing_for, read_bundle
+from attending.experts.bundle import BundleExpert
 from attending.experts.card import ExpertCard, card_of, text_of
 from attending.experts.finding import Finding
 from attending.experts.fit import fit
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class MonaiBundle:
+class MonaiBundle(BundleExpert):
     """A bundle whose network takes an image (or the card's sequences) and returns one channel a label.
 
     Args:
@@ -38,81 +37,53 @@ class MonaiBundle:
         lesions: tuple[int, ...] = (),
         overlapping: bool = False,
     ) -> None:
-        self._card, self.folder, self._labels, self.lesions, self.overlapping = (
-            card,
-            folder,
-            labels,
-            lesions,
-            overlapping,
-        )
+        super().__init__(folder)
+        self._card, self._labels, self.lesions, self.overlapping = card, labels, lesions, overlapping
 
     @property
     def card(self) -> ExpertCard:
         """What the model is told."""
         return self._card
 
-    def available(self) -> str | None:
-        """See `Expert`."""
-        return missing_for(self.folder.name, self.folder)
-
-    @cached_property
-    def _bundle(self) -> Bundle:
-        return read_bundle(self.folder)
-
-    @cached_property
-    def _network(self) -> torch.nn.Module:
-        return self._bundle.network()
-
     @property
     def names(self) -> dict[int, str]:
         """Names by label id."""
-        named = dict(self._labels) if self._labels is not None else self._bundle.labels
+        named = dict(self._labels) if self._labels is not None else self.bundle.labels
         if self.overlapping:
             return {channel + 1: name for channel, name in named.items()}
         return {channel: name for channel, name in named.items() if channel > 0}
 
     def run(self, study: Study, arguments: Mapping[str, str]) -> Finding:
         """Segment; see `Expert`."""
-        import torch
-
-        from attending.experts.device import computing, on_best_device, precision
-        from attending.experts.grid import back
-        from attending.experts.segment import prepare, record_of, tell, window_warning
-        from attending.experts.window import blended, window_for
+        from attending.experts.segment import run_bundle, tell
 
         used, warnings = fit(self.card, study)
-        recipe = self._bundle.recipe()
-        image, grid = prepare([series.volume for series in used], recipe)
+        labels, record, told = run_bundle(self, used, self.bundle.recipe(), self._segment)
+        return tell(labels, self.names, used[0], record, [*warnings, *told], self.lesions)
 
-        def work(device: torch.device) -> Finding:
-            network = self._network.to(device)
-            roi = window_for(image.shape[1:], recipe.roi, device)
+    def _segment(
+        self, network: torch.nn.Module, image: torch.Tensor, roi: tuple[int, int, int], device: torch.device
+    ) -> Any:
+        import torch
 
-            def predict(window: torch.Tensor) -> torch.Tensor:
-                with torch.inference_mode(), computing(device):
-                    out: Any = network(window.to(device))
-                    return torch.as_tensor(out[0] if isinstance(out, tuple | list) else out)[0]
+        from attending.experts.device import computing
+        from attending.experts.window import blended
 
-            labels = torch.zeros(image.shape[1:], dtype=torch.uint8)
-            for at, logits in blended(image, predict, roi=roi, overlap=recipe.overlap, padding=recipe.padding):
-                slab = labels[at : at + logits.shape[1]]
-                if self.overlapping:
-                    for channel, one in enumerate(logits):
-                        slab[one > 0] = channel + 1
-                else:
-                    slab[:] = logits.argmax(0).to(torch.uint8)
-            record = record_of(
-                self._bundle,
-                used,
-                device,
-                window=list(roi),
-                spacing=list(grid.spacing),
-                precision=str(precision(device)),
-            )
-            told = [*warnings, *window_warning(recipe, roi, image.shape[1:])]
-            return tell(back(labels.numpy(), grid, used[0].volume), self.names, used[0], record, told, self.lesions)
+        def predict(window: torch.Tensor) -> torch.Tensor:
+            with torch.inference_mode(), computing(device):
+                out: Any = network(window.to(device))
+                return torch.as_tensor(out[0] if isinstance(out, tuple | list) else out)[0]
 
-        return on_best_device(work)
+        recipe = self.bundle.recipe()
+        labels = torch.zeros(image.shape[1:], dtype=torch.uint8)
+        for at, logits in blended(image, predict, roi=roi, overlap=recipe.overlap, padding=recipe.padding):
+            slab = labels[at : at + logits.shape[1]]
+            if self.overlapping:
+                for channel, one in enumerate(logits):
+                    slab[one > 0] = channel + 1
+            else:
+                slab[:] = logits.argmax(0).to(torch.uint8)
+        return labels.numpy()
 
 
 def bundle_expert(table: Mapping[str, Any], path: Path) -> MonaiBundle:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import ndimage
 
-from attending.experts.bundle import Bundle, Recipe, weights_hash
+from attending.experts.bundle import BundleExpert, Recipe, weights_hash
+from attending.experts.device import on_best_device, precision
 from attending.experts.finding import Finding, Record, Segmentation
 from attending.experts.fit import digest
-from attending.experts.grid import network_grid, onto
-from attending.imaging import Picture, Series, Volume, overlay_picture, window_for
-from attending.spatial import containing, measure, regions, side
+from attending.experts.grid import back, network_grid, onto
+from attending.experts.window import window_for
+from attending.imaging import Picture, Series, Volume, overlay_picture
+from attending.imaging import window_for as display_window
+from attending.spatial import containing, measure, region, regions, side
+
+Segment = Callable[[torch.nn.Module, torch.Tensor, tuple[int, int, int], torch.device], npt.NDArray[Any]]
+"""Network, image `[C, X, Y, Z]`, window and device to label ids `[X, Y, Z]`."""
+
+_COMPONENTS_MEASURED = 10
 
 
 def prepare(volumes: Sequence[Volume], recipe: Recipe) -> tuple[torch.Tensor, Volume]:
@@ -23,6 +33,50 @@ def prepare(volumes: Sequence[Volume], recipe: Recipe) -> tuple[torch.Tensor, Vo
     return recipe.scale(torch.from_numpy(np.ascontiguousarray(np.stack(channels)))), grid
 
 
+def run_bundle(
+    expert: BundleExpert, used: Sequence[Series], recipe: Recipe, segment: Segment, **settings: Any
+) -> tuple[Volume, Record, list[str]]:
+    """Segment with a bundle's network on the best device.
+
+    Args:
+        expert: Has the bundle.
+        used: The series it sees, one channel each.
+        recipe: How it sees them.
+        segment: Does the work.
+        settings: More for the record.
+
+    Returns:
+        The mask on the grid of the first series, what ran on what (the runner adds name, arguments and time), and a
+        warning when the window was smaller than the makers' where the image would have filled theirs.
+    """
+    image, grid = prepare([series.volume for series in used], recipe)
+    shape = image.shape[1:]
+
+    def work(device: torch.device) -> tuple[Volume, Record, list[str]]:
+        roi = window_for(shape, recipe.roi, device)
+        labels = back(segment(expert.network.to(device), image, roi, device), grid, used[0].volume)
+        record = Record(
+            expert="",
+            version=expert.bundle.version,
+            weights=weights_hash(expert.bundle.weights_file),
+            inputs={series.id: digest(series) for series in used},
+            device=device.type,
+            settings={
+                "window": list(roi),
+                "spacing": list(grid.spacing),
+                "precision": str(precision(device)),
+                **settings,
+            },
+        )
+        warnings = []
+        if any(taken < min(side, size) for taken, side, size in zip(roi, recipe.roi, shape, strict=True)):
+            sizes = [" x ".join(map(str, sides)) for sides in (roi, recipe.roi)]
+            warnings.append(f"the network saw windows of {sizes[0]} voxels instead of {sizes[1]}, to fit into memory")
+        return labels, record, warnings
+
+    return on_best_device(work)
+
+
 def tell(
     labels: Volume,
     names: Mapping[int, str],
@@ -30,6 +84,7 @@ def tell(
     record: Record,
     warnings: Sequence[str],
     lesions: Collection[int] = (),
+    reference: Volume | None = None,
 ) -> Finding:
     """A finding from a mask on the series' grid: measurements, a sentence for each label, a picture.
 
@@ -39,23 +94,26 @@ def tell(
         series: Where it was found.
         record: What ran.
         warnings: So far.
-        lesions: Label ids of lesions: these also get diameters, intensity, side and the organ they lie in.
+        lesions: Label ids of lesions: these also get what `measure_lesion` says and the organ they lie in.
+        reference: As `measure_lesion` says.
     """
     volume = series.volume
     image = volume if volume.array.ndim == 3 else None
+    organs = {label: name for label, name in names.items() if label not in lesions}
     measured: dict[str, dict[str, Any]] = {}
     sentences = []
-    for label, found in regions(labels).items():
+    present = regions(labels)
+    for label, found in present.items():
         name = names.get(label, f"label {label}")
-        facts = measure(found, image=image).to_dict()
         if label in lesions:
-            on = side(labels, label)
-            within = containing(found, labels, names, ignore=lesions)
-            facts |= {"side": on.side, "midline": on.reference} if on else {}
+            facts = measure_lesion(labels, label, image, reference)
+            within = containing(found, labels, organs) if organs else None
             facts |= {"inside": within.name, "inside_share": within.share} if within else {}
+        else:
+            facts = measure(found, image=image).to_dict()
         measured[name] = facts
-        sentences.append(_sentence(name, facts, label in lesions))
-    missing = [name for label, name in names.items() if label not in regions(labels)]
+        sentences.append(sentence(name, facts))
+    missing = [name for label, name in names.items() if label not in present]
     if missing and len(missing) <= 10:
         sentences.append(f"Not found: {', '.join(missing)}.")
     text = " ".join(sentences) or "Nothing of what was looked for was found."
@@ -70,33 +128,48 @@ def tell(
     )
 
 
-def record_of(bundle: Bundle, used: Sequence[Series], device: torch.device, **settings: Any) -> Record:
-    """What ran on what; the runner adds name, arguments and time."""
-    return Record(
-        expert="",
-        version=bundle.version,
-        weights=weights_hash(bundle.weights_file),
-        inputs={series.id: digest(series) for series in used},
-        device=device.type,
-        settings=settings,
-    )
+def measure_lesion(
+    mask: Volume, label: int | None = None, image: Volume | None = None, reference: Volume | None = None
+) -> dict[str, Any]:
+    """`Measurement.to_dict`, the `side` and what it was judged by (`midline`), and the largest components one by one.
+
+    `largest_components` holds at most 10, largest first, each with `volume_ml`, `longest_axial_diameter_mm`,
+    `perpendicular_diameter_mm`, `centroid_ras_mm` and `side`.
+
+    Args:
+        mask: Label ids or booleans.
+        label: Which id; None for all that is not 0.
+        image: For the intensity.
+        reference: Mask of the body or of an organ across the midline; by default the midline is the volume's centre.
+    """
+    found = region(mask, label)
+    facts = measure(found, image=image).to_dict()
+    on = side(mask, label, reference)
+    if on is None:
+        return facts
+    facts |= {"side": on.side, "midline": on.reference}
+    astride = Volume(np.ones((2, 1, 1), bool), np.diag([2.0, 1, 1, 1]))  # two voxels, 1 mm to each side of the midline
+    astride.affine[0, 3] = on.midline_mm - 1
+    parts, count = ndimage.label(found.array, np.ones((3, 3, 3), int))
+    sizes = np.sum([np.bincount(slab.ravel(), minlength=count + 1) for slab in parts], axis=0)[1:]
+    told = []
+    for index in np.argsort(-sizes, kind="stable")[:_COMPONENTS_MEASURED]:
+        one = found if count == 1 else region(Volume(parts == index + 1, found.affine))
+        its = facts if count == 1 else measure(one).to_dict()
+        where = side(one, reference=astride)
+        keys = ("volume_ml", "longest_axial_diameter_mm", "perpendicular_diameter_mm", "centroid_ras_mm")
+        told.append({key: its[key] for key in keys} | {"side": where.side if where else on.side})
+    return facts | {"largest_components": told}
 
 
-def window_warning(recipe: Recipe, window: Sequence[int], shape: Sequence[int]) -> list[str]:
-    """A warning when the window is smaller than the makers' where the image would have filled theirs."""
-    if all(used >= min(side, size) for used, side, size in zip(window, recipe.roi, shape, strict=True)):
-        return []
-    sizes = [" x ".join(map(str, sides)) for sides in (window, recipe.roi)]
-    return [f"the network saw windows of {sizes[0]} voxels instead of {sizes[1]}, to fit into memory"]
-
-
-def _sentence(name: str, facts: Mapping[str, Any], lesion: bool) -> str:
+def sentence(name: str, facts: Mapping[str, Any]) -> str:
+    """A label's measurements in words; those of a lesion, which has a side, with its extent and place."""
     said = f"{name}: {facts['volume_ml']:.1f} mL"
-    if lesion:
+    if "side" in facts:
         parts = facts["components"]
         said += f" in {parts} part{'s' if parts != 1 else ''}"
         said += f", the largest {facts['longest_axial_diameter_mm']:.0f} x {facts['perpendicular_diameter_mm']:.0f} mm"
-        said += f", side: {facts['side']}" if "side" in facts else ""
+        said += f", side: {facts['side']}"
         said += f", in: {facts['inside']}" if "inside" in facts else ""
     return said + "."
 
@@ -105,5 +178,5 @@ def _picture(volume: Volume, labels: Volume, names: Mapping[int, str], series: S
     """The axial slice with most of the mask; none when the mask is empty."""
     if not labels.array.any():
         return ()
-    window = window_for(series.modality, series.body_part, volume.array)
+    window = display_window(series.modality, series.body_part, volume.array)
     return (overlay_picture(volume, labels, "axial", names=names, window=window, square=True),)

@@ -9,15 +9,20 @@ import torch.nn.functional as F  # noqa: N812
 from monai.data.utils import compute_importance_map, dense_patch_slices
 
 from attending.experts.card import ExpertError
+from attending.experts.device import precision
 from attending.experts.expert import step
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
 _MULTIPLE = 32  # a window's side is a multiple of this, so that networks can halve it five times
-MAX_VOXELS_ON_CPU = 128**3
+MAX_BYTES_ON_CPU = 2 * 128**3
+"""Of one feature of a window."""
+_THIN = 8  # planes of a slab at most, so that what is handed out takes little next to the buffers
 
 
 def window_for(shape: Sequence[int], roi: Sequence[int], device: torch.device) -> tuple[int, int, int]:
-    """The window to use: no larger than the image needs, and on a CPU no larger than 128 x 128 x 128 voxels.
+    """The window to use: no larger than the image needs, and on a CPU no larger than its memory should be.
+
+    That is 128 x 128 x 128 voxels in bfloat16, half as many in float32.
 
     Args:
         shape: Voxels of the image.
@@ -25,7 +30,8 @@ def window_for(shape: Sequence[int], roi: Sequence[int], device: torch.device) -
         device: Where the network runs.
     """
     sides = [min(side, -(-size // _MULTIPLE) * _MULTIPLE) for side, size in zip(roi, shape, strict=True)]
-    while device.type == "cpu" and sides[0] * sides[1] * sides[2] > MAX_VOXELS_ON_CPU:
+    most = MAX_BYTES_ON_CPU // precision(device).itemsize
+    while device.type == "cpu" and sides[0] * sides[1] * sides[2] > most:
         longest = sides.index(max(sides))
         sides[longest] = max(_MULTIPLE, (sides[longest] - 1) // _MULTIPLE * _MULTIPLE)
     return sides[0], sides[1], sides[2]
@@ -43,6 +49,7 @@ def blended(
     roi: Sequence[int],
     overlap: float,
     padding: str = "constant",
+    buffer: torch.dtype = torch.float32,
     done: int = 0,
     total: int | None = None,
 ) -> Iterator[tuple[int, torch.Tensor]]:
@@ -57,12 +64,13 @@ def blended(
         roi: The window's sides. An image that is smaller is padded, evenly on both sides.
         overlap: Share of the window that neighbours share, 0 to below 1.
         padding: How to pad: `constant` (0) or `replicate`.
+        buffer: What the sums are kept in.
         done: Windows already done before this call, for `step`.
         total: Windows in all; by default those of this call.
 
     Yields:
-        The X index at which a slab begins, and its logits `[K, x, Y, Z]` float32 on the CPU. Slabs come in order and
-        cover the image once.
+        The X index at which a slab begins, and its logits `[K, x, Y, Z]` float32 on the CPU. Slabs are thin, come in
+        order and cover the image once.
 
     Raises:
         ExpertError: The network returned something that is no number, or the run's time is over.
@@ -88,21 +96,25 @@ def blended(
             if out.ndim != 4 or out.shape[1:] != weight.shape:
                 raise ExpertError(f"the network returned the shape {tuple(out.shape)} for a window of {tuple(roi)}")
             if sums is None:
-                sums = torch.zeros(len(out), *weights.shape[1:])
+                sums = torch.zeros(len(out), *weights.shape[1:], dtype=buffer)
             sums[:, :, place[1], place[2]] += out.mul_(weight)
             weights[:, :, place[1], place[2]] += weight
+            del out
             done += 1
         assert sums is not None
         end = starts[index + 1] if index + 1 < len(starts) else start + roi[0]
         ready = end - start
         # What no further window reaches, less the padding.
         first, last = max(start, cut[0].start), min(end, cut[0].stop)
-        if first < last:
-            part = slice(first - start, last - start)
-            yield first - cut[0].start, (sums[:, part] / weights[:, part])[:, :, cut[1], cut[2]]
-        for buffer in (sums, weights):
-            buffer[:, : roi[0] - ready] = buffer[:, ready:].clone()
-            buffer[:, roi[0] - ready :] = 0
+        for at in range(first, last, _THIN):
+            part = slice(at - start, min(at + _THIN, last) - start)
+            slab = (sums[:, part].float() / weights[:, part])[:, :, cut[1], cut[2]]
+            if not torch.isfinite(slab).all():
+                raise ExpertError("the network returned values too large to be blended")
+            yield at - cut[0].start, slab
+        for moved in (*sums, *weights):
+            moved[: roi[0] - ready] = moved[ready:].clone()
+            moved[roi[0] - ready :] = 0
     step(done, total)
 
 
