@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attending.corpora.conversation import Conversation
+from attending.corpora.convert import convert
 from attending.corpora.dataset import Dataset, load_picture, read, report
 from attending.corpora.leaks import check_leaks
 from attending.corpora.mixture import Mixture, by_repeats, by_weights
@@ -16,7 +17,8 @@ from attending.corpora.packing import encode
 from attending.errors import AttendingError, InputError
 from attending.imaging import Picture
 from attending.training.contrast import caption
-from attending.training.recipe import CONTRASTIVE, Recipe, Stage
+from attending.training.made import MADE
+from attending.training.recipe import CONTRASTIVE, Recipe, Source, Stage
 
 Tell = Callable[[str], None]
 
@@ -48,8 +50,14 @@ class Amount:
     longest: int
 
 
-def read_all(recipe: Recipe, tell: Tell = lambda text: None) -> dict[str, Dataset]:
+def read_all(recipe: Recipe, tell: Tell = lambda text: None, kept: Path | None = None) -> dict[str, Dataset]:
     """Read every dataset of the recipe's stages.
+
+    Args:
+        recipe: The recipe.
+        tell: Told what is being done.
+        kept: A folder into which conversations that are made, not read, are written once: making a study takes
+            seconds, and training asks for each many times. None makes them anew.
 
     Raises:
         DataError: Some cannot be read, rows of some cannot be used, or what is held out is also learned from.
@@ -62,8 +70,7 @@ def read_all(recipe: Recipe, tell: Tell = lambda text: None) -> dict[str, Datase
         source = recipe.datasets[name]
         tell(f"reading {name}")
         try:
-            folder = None if source.folder is None else Path(source.folder).expanduser()
-            dataset = read(source.read, folder, source.split, **source.options)
+            dataset = _read(name, source, kept)
         except AttendingError as error:
             problems.append(InputError(str(error), field=f"datasets.{name}"))
             continue
@@ -79,6 +86,26 @@ def read_all(recipe: Recipe, tell: Tell = lambda text: None) -> dict[str, Datase
     if problems:
         raise DataError(problems)
     return found
+
+
+def _read(name: str, source: Source, kept: Path | None) -> Dataset:
+    """One dataset; what it makes in memory is written down once, and read from there."""
+    folder = None if source.folder is None else Path(source.folder).expanduser()
+    path = None if kept is None else kept / f"{name}.jsonl"
+    if path is not None and path.exists():
+        return read("llava", path, source.split)
+    if source.read in MADE:
+        dataset = MADE[source.read](source.split, source.options)
+    else:
+        dataset = read(source.read, folder, source.split, **source.options)
+    if path is None or dataset.problems or not dataset.conversations:
+        return dataset
+    if any(isinstance(image, Path) for image in dataset.conversations[0].images):
+        return dataset
+    if source.most is not None:
+        dataset = replace(dataset, conversations=dataset.conversations[: source.most])
+    convert(dataset, path)
+    return read("llava", path, source.split)
 
 
 def check_all(

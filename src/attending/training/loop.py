@@ -16,7 +16,7 @@ from attending.errors import InputError
 from attending.training import checkpoint
 from attending.training.feed import Feed
 from attending.training.logs import Journal
-from attending.training.parallel import World, whole
+from attending.training.parallel import World, fold, whole
 from attending.training.schedule import rate_factor
 
 
@@ -167,6 +167,7 @@ def validate(work: Work, schedule: Schedule, world: World) -> dict[str, float]:
     for number in range(passes):
         with precision(schedule.dtype, world):
             summed += float(work.module(batches[number] if number < len(batches) else work.blank()))
+    fold(work.module)
     units = world.total(sum(one.count for one in batches))
     return {"held_out": world.total(summed) / units}
 

@@ -89,6 +89,14 @@ def shard(module: nn.Module, blocks: Sequence[nn.Module], whole: Sequence[nn.Mod
     fully_shard(module, mesh=mesh, mp_policy=policy, ignored_params=kept)
 
 
+def fold(module: nn.Module) -> None:
+    """Let go of gathered weights, which FSDP2 keeps at hand after a pass without gradients."""
+    from torch.distributed.fsdp import FSDPModule
+
+    if isinstance(module, FSDPModule):
+        module.reshard()
+
+
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """This process's rows of a tensor that FSDP2 has split; others as they are."""
     from torch.distributed.tensor import DTensor

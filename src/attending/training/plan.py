@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -35,9 +37,10 @@ def plan(recipe: Recipe, tell: Callable[[str], None] = lambda text: None, world:
     Raises:
         InputError: Anything wrong with recipe, data or model; data errors all at once.
     """
-    datasets, model, processor = setup(recipe, tell)
+    with TemporaryDirectory(prefix="attending-") as kept:
+        datasets, model, processor = setup(recipe, tell, Path(kept))
+        amounts = check_all(recipe, datasets, stage_processors(recipe, model, processor), tell)
     counts = count_parts(model)
-    amounts = check_all(recipe, datasets, stage_processors(recipe, model, processor), tell)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rate, free = measured_rate(recipe.dtype, device), available(device)
     stages, problems = [], []

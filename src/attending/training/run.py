@@ -31,8 +31,13 @@ _FEATURES_SHARE = 4
 """One part in so many of the free memory may hold features of pictures."""
 
 
-def setup(recipe: Recipe, tell: Callable[[str], None]) -> tuple[dict[str, Dataset], Any, Any]:
+def setup(recipe: Recipe, tell: Callable[[str], None], kept: Path | None = None) -> tuple[dict[str, Dataset], Any, Any]:
     """Read the data and open the model to start from, without training anything.
+
+    Args:
+        recipe: The recipe.
+        tell: Told what is being done.
+        kept: See `read_all`.
 
     Returns:
         Datasets by name; model (without weights, on PyTorch's meta device, where it comes from a folder) and processor.
@@ -40,7 +45,7 @@ def setup(recipe: Recipe, tell: Callable[[str], None]) -> tuple[dict[str, Datase
     Raises:
         InputError: Anything wrong with the data or the model.
     """
-    datasets = read_all(recipe, tell)
+    datasets = read_all(recipe, tell, kept)
     if recipe.init.fresh is not None:
         tell("making the new model")
         model, processor = new_model(recipe.init.fresh, recipe.context, recipe.seed, texts(datasets))
@@ -176,7 +181,10 @@ def _difference(one: Any, other: Any, where: str) -> tuple[str, Any] | None:
 
 def main(recipe: Recipe, out: Path, world: World, tick: Tick, tell: Callable[[str], None]) -> Path:
     """All stages that are not done yet, one after the other."""
-    datasets, model, processor = setup(recipe, tell)
+    for turn in (True, False):  # the first process writes down what is made; the others find it
+        if world.first == turn:
+            datasets, model, processor = setup(recipe, tell, out / "data")
+        world.wait()
     if world.first and not (out / "data.json").exists():
         processors = stage_processors(recipe, model, processor)
         amounts = check_all(recipe, datasets, processors, tell)

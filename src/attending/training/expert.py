@@ -1,0 +1,287 @@
+"""Training of experts: a MONAI network on volumes or radiographs, written out as a bundle that experts are made of."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from attending import __version__
+from attending.corpora.mixture import permuted
+from attending.errors import InputError, NotAvailableError
+from attending.training import checkpoint
+from attending.training.expert_cases import gather
+from attending.training.expert_recipe import ExpertRecipe
+from attending.training.logs import Journal, read_log
+from attending.training.loop import Schedule, Tick, decayed, fit
+from attending.training.objectives import dice_binary, dice_cross_entropy, findings
+from attending.training.parallel import World, join
+from attending.training.run import claimed
+
+_FOREGROUND = 0.7
+"""Share of windows that are drawn around a voxel of some label."""
+_HELD_OUT_WINDOWS = 2
+"""Windows of each case held out."""
+
+
+@dataclass(eq=False)
+class Images:
+    """Images `[n, C, ...]` and their truth; see `loop.Micro`."""
+
+    images: torch.Tensor
+    truth: torch.Tensor
+    tokens: int = 0
+
+    @property
+    def count(self) -> int:
+        """Images."""
+        return len(self.images)
+
+    @property
+    def samples(self) -> int:
+        """Images."""
+        return len(self.images)
+
+
+class Examiner(nn.Module):
+    """The network with its loss, summed over images."""
+
+    def __init__(self, network: nn.Module, recipe: ExpertRecipe, device: torch.device) -> None:
+        super().__init__()
+        self.network, self._device = network, device
+        self._segments, self._overlapping = recipe.task == "segmentation", recipe.overlapping
+
+    def forward(self, one: Images) -> torch.Tensor:
+        """The summed loss."""
+        truth = one.truth.to(self._device)
+        logits = self.network(one.images.to(self._device))
+        logits = logits[0] if isinstance(logits, tuple | list) else logits
+        if not self._segments:
+            return findings(logits, truth)
+        return dice_binary(logits, truth) if self._overlapping else dice_cross_entropy(logits, truth[:, 0].long())
+
+
+class Examination:
+    """The work of an expert's recipe; see `attending.training.loop.Work`."""
+
+    def __init__(self, recipe: ExpertRecipe, cases: Sequence[Path], held_out: Sequence[Path], world: World) -> None:
+        self._recipe, self._cases, self._held_out = recipe, cases, held_out
+        torch.manual_seed(recipe.seed)
+        self.module = Examiner(build_network(recipe), recipe, world.device).to(world.device)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """See `Work`."""
+        named = list(self.module.named_parameters())
+        return decayed(named, self._recipe.rate, self._recipe.weight_decay, "network")
+
+    def prepare(self, step: int) -> list[Images]:
+        """See `Work`: windows around labels and elsewhere, brighter or darker, with noise.
+
+        Never mirrored: sides have names.
+        """
+        drawn = []
+        for position in range(step * self._recipe.batch, (step + 1) * self._recipe.batch):
+            epoch, within = divmod(position, len(self._cases))
+            key = np.random.default_rng([self._recipe.seed, epoch]).bytes(16)
+            draw = np.random.default_rng([self._recipe.seed, position])
+            image, truth = self._window(self._cases[permuted(within, len(self._cases), key)], draw)
+            image = image * draw.uniform(0.9, 1.1) + draw.uniform(-0.1, 0.1)
+            image = image + draw.normal(0, 0.05, image.shape)
+            drawn.append((image.astype(np.float32), truth))
+        return [_stacked(drawn)]
+
+    def _window(self, path: Path, draw: np.random.Generator) -> tuple[Any, Any]:
+        with np.load(path, allow_pickle=False) as file:
+            image, truth = file["image"].astype(np.float32), file["truth"]
+        if self._recipe.task == "classification":
+            return image, truth
+        shape, patch = np.array(truth.shape[1:]), np.array(self._recipe.patch)
+        centre = draw.uniform(0, shape)
+        if draw.random() < _FOREGROUND and truth.any():
+            labels = np.unique(truth[truth > 0])
+            where = np.argwhere(truth == draw.choice(labels))
+            centre = where[draw.integers(len(where))][1:] + draw.uniform(-8, 8, 3)
+        start = np.clip((centre - patch / 2).astype(int), 0, shape - patch)
+        cut = (slice(None), *(slice(a, a + n) for a, n in zip(start, patch, strict=True)))
+        return image[cut], truth[cut]
+
+    def blank(self) -> Images:
+        """See `Work`; never asked for, since one process trains an expert."""
+        raise AssertionError
+
+    def held_out(self) -> list[Images]:
+        """See `Work`: always the same windows, as they are."""
+        windows = 1 if self._recipe.task == "classification" else _HELD_OUT_WINDOWS
+        return [
+            _stacked([self._window(path, np.random.default_rng([1, number])) for number in range(windows)])
+            for path in self._held_out
+        ]
+
+
+def _stacked(drawn: Sequence[tuple[Any, Any]]) -> Images:
+    images, truths = ([torch.from_numpy(np.ascontiguousarray(one[side])) for one in drawn] for side in (0, 1))
+    return Images(torch.stack(images), torch.stack(truths))
+
+
+def build_network(recipe: ExpertRecipe) -> nn.Module:
+    """The recipe's network, tried on an empty window.
+
+    Raises:
+        InputError: MONAI has no such network, or it does not fit the arguments, the window or the labels.
+        NotAvailableError: MONAI is not installed.
+    """
+    try:
+        import monai.networks.nets as nets
+    except ImportError as error:
+        raise NotAvailableError("experts are trained with MONAI: pip install 'attending[experts]'") from error
+    name = str(recipe.network.get("_target_", "")).rpartition(".")[2]
+    kind = getattr(nets, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise InputError("expected a network of monai.networks.nets", field="network._target_", value=name)
+    arguments = {key: value for key, value in recipe.network.items() if key != "_target_"}
+    inputs = max(1, len(recipe.sequences))
+    wanted = len(recipe.labels) + (recipe.task == "segmentation" and not recipe.overlapping)
+    try:
+        network: nn.Module = kind(**arguments).eval()
+        with torch.no_grad():
+            out = network(torch.zeros(1, inputs, *recipe.patch))
+    except Exception as error:  # networks raise many kinds for arguments and sizes that do not suit them
+        raise InputError(f"cannot be built or run on {inputs} x {recipe.patch}: {error}", field="network") from error
+    out = out[0] if isinstance(out, tuple | list) else out
+    expected = (1, wanted, *(recipe.patch if recipe.task == "segmentation" else ()))
+    if tuple(out.shape) != expected:
+        shape = " x ".join(map(str, out.shape))
+        raise InputError(f"gives {shape}, the labels need {' x '.join(map(str, expected))}", field="network")
+    return network
+
+
+def train_expert(recipe: ExpertRecipe, out: Path, tick: Tick, tell: Callable[[str], None]) -> Path:
+    """Train an expert in `out`, or go on there; see `attending.training.run.train`.
+
+    Returns:
+        The bundle's folder, `out/model`. For segmentation a card lies beside it that `attending experts` reads.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise NotAvailableError("an expert is trained by one process: run it without torchrun")
+    world = join()
+    with claimed(out, asdict(recipe), world):
+        done = out / "model"
+        if done.is_dir():
+            return done
+        build_network(recipe)  # what is wrong with it is told before the cases are prepared
+        cases = gather(recipe, recipe.data, out / "cases", tell)
+        held = gather(recipe, recipe.held_out, out / "held_out", tell) if recipe.held_out else []
+        work = Examination(recipe, cases, held, world)
+        schedule = Schedule(
+            recipe.name, recipe.steps, recipe.warmup, recipe.clip, recipe.evaluate_every, recipe.save_every,
+            recipe.seed, recipe.dtype,
+        )  # fmt: skip
+        folder = out / "training"
+        folder.mkdir(exist_ok=True)
+        fit(work, schedule, folder, world, Journal(out), tick)
+        last = read_log(out / "log.jsonl")[-1]
+        write_bundle(recipe, work.module.network, last, done)
+        for old in checkpoint.found(folder):
+            checkpoint.remove(old)
+        return done
+
+
+def write_bundle(recipe: ExpertRecipe, network: nn.Module, last: dict[str, Any], folder: Path) -> None:
+    """Write a MONAI bundle: configs, weights in safetensors, and the card beside it."""
+    arguments = {key: value for key, value in recipe.network.items() if key != "_target_"}
+    target = str(recipe.network["_target_"]).rpartition(".")[2]
+    scale = {**recipe.scale, "_target_": f"{recipe.scale['_target_']}d", "keys": "image"}
+    spacing = [{"_target_": "Spacingd", "keys": "image", "pixdim": list(recipe.spacing)}] if recipe.spacing else []
+    steps = [{"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"}, *spacing, scale]
+    inference = {
+        "network_def": {"_target_": target, **arguments},
+        "preprocessing": {"_target_": "Compose", "transforms": steps if recipe.task == "segmentation" else [scale]},
+    }
+    if recipe.task == "segmentation":
+        inference["inferer"] = {"_target_": "SlidingWindowInferer", "roi_size": list(recipe.patch), "overlap": 0.25}
+    kept: dict[str, Any] = {key: last[key] for key in ("step", "loss", "held_out") if key in last}
+    names = {str(channel): name for channel, name in recipe.labels.items()}
+    metadata = {
+        "version": "0.1.0",
+        "task": recipe.task,
+        "network_data_format": {"outputs": {"pred": {"channel_def": names}}},
+        "input_size": list(recipe.patch),
+        "trained_by": f"attending {__version__}",
+        "trained": kept,
+    }
+    aside = folder.with_name(f".{folder.name}-{os.getpid()}")
+    try:
+        for name in ("configs", "models"):
+            (aside / name).mkdir(parents=True)
+        for name, table in (("inference", inference), ("metadata", metadata)):
+            (aside / "configs" / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        state = {name: one.detach().cpu().contiguous().clone() for name, one in network.state_dict().items()}
+        checkpoint.write_tensors(state, aside / "models" / "model.safetensors")
+        if recipe.task == "segmentation":
+            _write_card(recipe, kept, folder)
+        aside.rename(folder)
+    except BaseException as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError) or "os error 28" in str(error):
+            raise NotAvailableError(f"{folder}: the bundle cannot be written ({error}); run the same again") from error
+        raise
+
+
+def _write_card(recipe: ExpertRecipe, kept: dict[str, Any], folder: Path) -> None:
+    held = f"held-out loss {kept['held_out']:.3f}" if "held_out" in kept else "not measured"
+    card = {
+        "kind": "monai-bundle",
+        "name": recipe.name.replace("-", "_"),
+        "modality": [recipe.modality],
+        "task": "segmentation",
+        "overview": recipe.overview or f"segments {', '.join(recipe.labels.values())}",
+        "accuracy": held,
+        "licence": recipe.licence,
+        "version": "0.1.0",
+        "folder": folder.name,
+        "labels": recipe.labels,
+        "overlapping": recipe.overlapping,
+        "sequences": list(recipe.sequences),
+    }
+    import yaml
+
+    checkpoint.write_text(folder.parent / f"{card['name']}.yaml", yaml.safe_dump(card, sort_keys=False))
+
+
+def plan_expert(recipe: ExpertRecipe) -> dict[str, Any]:
+    """The dry run: what would be trained; nothing is read but the recipe, and the network is tried once.
+
+    Raises:
+        InputError: See `build_network`.
+    """
+    import time
+
+    network = build_network(recipe)
+    count = sum(one.numel() for one in network.parameters())
+    window = torch.zeros(recipe.batch, max(1, len(recipe.sequences)), *recipe.patch)
+    began = time.perf_counter()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
+        network(window)
+    hours = 3 * (time.perf_counter() - began) * recipe.steps / 3600
+    stage = {
+        "name": recipe.name,
+        "objective": recipe.task,
+        "rates": {"network": recipe.rate},
+        "trained": count,
+        "steps": recipe.steps,
+        "epochs": round(recipe.steps * recipe.batch / recipe.data.count, 2),
+        "tokens": 0,
+        "learned": 0,
+        "pictures": recipe.steps * recipe.batch,
+        "memory_gb": {"least": round(count * 16 / 1e9, 2), "likely": round(count * 16 / 1e9 + 1, 2)},
+        "hours": round(hours, 3),
+    }
+    return {"recipe": recipe.name, "parameters": {"network": count}, "stages": [stage], "problems": []}
