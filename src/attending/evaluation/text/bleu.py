@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain, count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +13,12 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 ORDER = 4
-_BLOCK = 20_000
-"""Pairs counted at once; bounds memory."""
-_LARGEST = 1 << 62
+_BLOCK = 128
+"""Pairs counted at once: few enough that the arrays stay in the cache."""
+_WIDEST = 61
+"""Bits that pair and n-gram may take in a key."""
+_NO_NGRAM = -1
+"""Key of words that are not all of one text; it matches nothing."""
 
 
 def bleu_statistics(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Array:
@@ -63,61 +68,60 @@ def sacre_bleu(statistics: Array) -> float:
     if not any(matches):
         return 0.0
     logs, smooth = 0.0, 1.0
-    for count, total in zip(matches, totals, strict=True):
+    for hits, total in zip(matches, totals, strict=True):
         if total == 0:
             return 0.0
-        if count == 0:
+        if hits == 0:
             smooth *= 2
-        logs += np.log(100 * count / total) if count else np.log(100 / (smooth * total))
+        logs += np.log(100 * hits / total) if hits else np.log(100 / (smooth * total))
     penalty = np.exp(1 - theirs / ours) if ours < theirs else 1.0
     return float(penalty * np.exp(logs / ORDER))
 
 
 def _block(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Array:
-    pairs = len(hypotheses)
-    words: list[int] = []
-    lengths = np.empty(2 * pairs, dtype=np.int64)
-    base = 1
-    for number, (mine, theirs) in enumerate(zip(hypotheses, references, strict=True)):
-        seen: dict[str, int] = {}
-        number_of = seen.setdefault
-        words += [number_of(word, len(seen)) for word in mine]
-        words += [number_of(word, len(seen)) for word in theirs]
-        lengths[2 * number], lengths[2 * number + 1] = len(mine), len(theirs)
-        base = max(base, len(seen))
-    matches = _matches(np.array(words, dtype=np.int64), lengths, base)
+    texts = list(chain.from_iterable(zip(hypotheses, references, strict=True)))
+    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    numbered: defaultdict[str, int] = defaultdict(count().__next__)  # words get numbers as they come
+    words = np.fromiter(map(numbered.__getitem__, chain.from_iterable(texts)), dtype=np.int64, count=lengths.sum())
+    matches = _matches(words, lengths, max(1, len(numbered) - 1).bit_length())
     totals = np.maximum(0, lengths[::2, None] - np.arange(ORDER)[None])
-    return np.concatenate([lengths.reshape(pairs, 2), matches, totals], axis=1).astype(np.float64)
+    return np.concatenate([lengths.reshape(-1, 2), matches, totals], axis=1).astype(np.float64)
 
 
-def _matches(words: Ints, lengths: Ints, base: int) -> Ints:
-    """Clipped matches, [pairs, ORDER]. `words` are numbered within their pair, below `base`; texts lie end to end."""
+def _matches(words: Ints, lengths: Ints, bits: int) -> Ints:
+    """Clipped matches, [pairs, ORDER]. `words` are numbers of `bits`; texts lie end to end."""
     pairs = len(lengths) // 2
     text = np.repeat(np.arange(2 * pairs), lengths)
-    codes, span = words, base
+    pair, side = text >> 1, text & 1
+    codes, width = words, bits
     found = np.zeros((pairs, ORDER), dtype=np.int64)
-    for order in range(1, ORDER + 1):
+    for order in range(1, min(ORDER, len(words)) + 1):
         if order > 1:
-            if span > _LARGEST // (base * 2 * pairs):  # too many to number: number only those that occur
+            if width + bits + pairs.bit_length() > _WIDEST:  # too many to number: number only those that occur
                 unique, codes = np.unique(codes, return_inverse=True)
-                span = len(unique)
-            codes = codes[:-1] * base + words[order - 1 :]
-            span *= base
-        if not len(codes):
-            break
-        last = text[order - 1 :]
-        whole = text[: len(last)] == last
-        found[:, order - 1] = _shared(codes[whole], last[whole], span, pairs)
+                width = len(unique).bit_length()
+            codes = codes[:-1] << bits | words[order - 1 :]
+            width += bits
+        size = len(codes)
+        keys = ((pair[:size] << width | codes) << 1) | side[:size]
+        keys[text[:size] != text[order - 1 :]] = _NO_NGRAM
+        found[:, order - 1] = _shared(keys, width, pairs)
     return found
 
 
-def _shared(codes: Ints, text: Ints, span: int, pairs: int) -> Ints:
-    """For each pair, how many n-grams both texts have, each counted as often as both have it."""
-    if not len(codes):
-        return np.zeros(pairs, dtype=np.int64)
-    keys = np.sort((text // 2 * span + codes) * 2 + text % 2)  # n-grams of one pair lie together, the hypothesis' first
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    unique, counts = keys[starts], np.diff(starts, append=len(keys))
-    both = unique[1:] >> 1 == unique[:-1] >> 1
-    least = np.minimum(counts[1:], counts[:-1])[both]
-    return np.bincount((unique[1:][both] >> 1) // span, weights=least, minlength=pairs).astype(np.int64)
+def _shared(keys: Ints, width: int, pairs: int) -> Ints:
+    """For each pair, how many n-grams both texts have, each counted as often as both have it.
+
+    Args:
+        keys: Pair, n-gram (in `width` bits) and side (1 bit) of every n-gram.
+        width: See `keys`.
+        pairs: How many pairs.
+    """
+    keys.sort()  # an n-gram's occurrences in the hypothesis now come right before those in the reference
+    ends = np.flatnonzero(keys[1:] != keys[:-1])
+    unique = keys[np.append(ends, len(keys) - 1)]
+    counts = np.diff(ends, prepend=-1, append=len(keys) - 1)
+    both = np.flatnonzero((unique[1:] ^ unique[:-1]) == 1)
+    both = both[unique[both] & 1 == 0]
+    least = np.minimum(counts[both], counts[both + 1])
+    return np.bincount(unique[both] >> (width + 1), weights=least, minlength=pairs).astype(np.int64)
