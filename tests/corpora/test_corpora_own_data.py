@@ -86,7 +86,7 @@ class TestLlava:
     @pytest.mark.parametrize("content", [b"", b"{}", b"[1,", b"\xff\xfe\x00", b"[" * 100_000])
     def test_files_that_are_no_list_are_refused(self, tmp_path, content):
         (tmp_path / "mine.json").write_bytes(content)
-        with pytest.raises(InputError, match="mine.json"):
+        with pytest.raises(InputError, match=r"mine\.json"):
             read("llava", tmp_path / "mine.json")
 
 

@@ -177,8 +177,13 @@ class TestBrats:
         assert {len(c.images) for c in dataset.conversations} == {4}
         assert {c.facts["modality"] for c in dataset.conversations} == {"MRI"}
         assert dataset.counts["images"] == 5
-        assert len({c.images[0].digest for c in dataset.conversations[:1]} | {
-            image.digest for image in dataset.conversations[0].images}) == 4  # not one picture four times
+        assert (
+            len(
+                {c.images[0].digest for c in dataset.conversations[:1]}
+                | {image.digest for image in dataset.conversations[0].images}
+            )
+            == 4
+        )  # not one picture four times
 
     def test_a_missing_sequence_and_an_unknown_label_are_named(self, tmp_path):
         files.brats_case(tmp_path, "Brats18_A_1")

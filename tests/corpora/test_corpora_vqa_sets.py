@@ -83,7 +83,7 @@ class TestSlake:
         assert set(told(english)) == {"0", "7"}
         assert english.counts["passed over: no answer as published"] == 1
         assert not english.problems
-        assert said(read("slake", folder, language="zh").conversations[0]) == ["<image>\n图像中有肝脏吗？", "有"]
+        assert said(read("slake", folder, language="zh").conversations[0]) == ["<image>\n图像中有肝脏吗", "有"]
         assert read("slake", folder, language="all").counts["language: zh"] == 1
 
     def test_the_references_id_counts_all_languages(self, tmp_path):

@@ -39,7 +39,7 @@ def list_(
         return
     for reader in chosen:
         if name is None:
-            print(f"{reader.name:18}{reader.title}")
+            print(f"{reader.name:20}{reader.title}")
             continue
         print(f"{reader.title}\n\nexpects:")
         for line in reader.expects:

@@ -19,6 +19,9 @@ _CLASSES = {
 """What TorchXRayVision calls the findings of a radiograph."""
 
 
+_BOTH = ("ct", "cxr")
+
+
 def phantom_cases(
     kind: str,
     seeds: Iterable[int],
@@ -52,7 +55,7 @@ def _open(
     from attending.phantom import generate, label_names
 
     if kind == "ct+cxr":
-        both = [_open(one, seed, style, findings, shape if one == "ct" else None) for one in ("ct", "cxr")]
+        both = [_open(one, seed, style, _shown_on(one, findings), shape if one == "ct" else None) for one in _BOTH]
         series = [*both[0].study.series, *both[1].study.series]
         return replace(both[0], study=Study(Path(), series), present=both[1].present)
     case = generate(kind, seed, style, findings=findings, shape=shape)
@@ -72,3 +75,12 @@ def _open(
     labels = Volume(np.where(np.isin(case.labels.array, list(names)), case.labels.array, 0), case.labels.affine)
     study = study_of({"ct": volumes["ct"]}, "CT", "", patient)
     return Labelled(study, labels, names, frozenset(known["lesions"]) & set(names))
+
+
+def _shown_on(kind: str, findings: Sequence[str] | None) -> list[str] | None:
+    """The wishes that a kind of study can show."""
+    from attending.phantom import KINDS
+
+    if findings is None:
+        return None
+    return [wish for wish in findings if kind in KINDS[wish.partition(":")[0]].studies]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attending.corpora.dataset import Dataset, Progress
+from attending.corpora.readers.phantoms import shape_of
 from attending.corpora.readers.reader import Reader
 from attending.corpora.readers.shares import shares_of, split_by_hash
 from attending.errors import InputError
@@ -113,8 +114,7 @@ def read_phantoms(
     for study in _kinds(studies):
         if study not in ("ct", "mri", "cxr", "ct+cxr"):
             raise InputError("expected some of ct, mri, cxr, ct+cxr", field="studies", value=study)
-        shape = None if not size else (max(size, 128), 1, max(size, 128)) if study == "cxr" else (size, size, size)
-        made += phantom_cases(study, seeds, _kinds(styles), shape=shape)
+        made += phantom_cases(study, seeds, _kinds(styles), shape=shape_of(study, size))
     return expert_conversations(
         made,
         _codec(codec),

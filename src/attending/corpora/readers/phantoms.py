@@ -55,6 +55,7 @@ def read(
     questions: int = 4,
     first: int = 0,
     styles: str = "A,B,C,D",
+    size: int = 0,
 ) -> Dataset:
     """Make it: nothing touches the disk, and a conversation's study is generated when it is asked for.
 
@@ -70,6 +71,7 @@ def read(
         questions: Questions about each.
         first: First seed within the split.
         styles: Hospitals, taking turns by seed.
+        size: Voxels along a side, 48 or more (of a radiograph at least 128), for small and fast ones; 0 for the usual.
     """
     from attending.phantom import generate, seeds_of
     from attending.phantom.study import STUDIES
@@ -82,7 +84,7 @@ def read(
 
     @lru_cache(maxsize=2)
     def case(kind: str, seed: int) -> Case:
-        return generate(kind, seed, hospitals[seed % len(hospitals)])
+        return generate(kind, seed, hospitals[seed % len(hospitals)], shape=shape_of(kind, size))
 
     def make(row: _Row) -> Conversation:
         made = case(row.kind, row.seed)
@@ -95,6 +97,13 @@ def read(
     patients = frozenset(f"phantom {seed}" for seed in seeds)
     counts = {"rows": len(rows), "conversations": len(rows), "refused": 0, "images": 0, "patients": len(patients)}
     return Dataset("phantom", split, Built(rows, make), counts, [], [], patients, ())
+
+
+def shape_of(kind: str, size: int) -> tuple[int, int, int] | None:
+    """The voxels of a phantom with `size` along a side; None, the usual ones, for 0."""
+    if not size:
+        return None
+    return (max(size, 128), 1, max(size, 128)) if kind == "cxr" else (size, size, size)
 
 
 def read_folder(folder: Path, split: str, *, progress: Progress) -> Dataset:
