@@ -87,12 +87,12 @@ def write_rad(folder: Path, patients: int = 12, yes_share: float = 0.5) -> Path:
 
 
 def write_csv(folder: Path, task: str, rows: list[dict[str, str]], size: int = 16) -> tuple[Path, Path]:
-    """A table of one's own with a picture a row, whose `shade` (0 to 255) is the picture's grey; and its task."""
+    """A table of one's own with a picture a row, whose `shade` (0 to 255) is its grey; and its task."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = ["image", *dict.fromkeys(key for row in rows for key in row)]
+    names = ["image", *dict.fromkeys(key for row in rows for key in row if key != "image")]
     lines = [",".join([*names, "split"])]
     for number, row in enumerate(rows):
-        image = f"{number}.png"
+        image = row.get("image", f"{number}.png")
         Image.fromarray(np.full((size, size), int(row["shade"]), np.uint8)).save(folder / image)
         lines.append(",".join([image, *(row.get(name, "") for name in names[1:]), "test"]))
     (folder / "data.csv").write_text("\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""Controls do their work: on each type of task a model that ignores the picture is exposed, and one that reads it is not."""
+"""Controls: on each type of task a model that ignores the picture is exposed, and one that reads it is not."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,8 @@ TYPES = {
 def evaluated(tmp_path, kind, answer):
     part, row, _ = TYPES[kind]
     sets = "sets: set\n" if kind == "pairs" else ""
-    task = f'name: mine\nversion: 1\ntitle: t\ndataset: csv\nprompt: "{{question}} {{options}}"\n{sets}parts: {{all: {{{part}}}}}\n'
+    head = 'name: mine\nversion: 1\ntitle: t\ndataset: csv\nprompt: "{question} {options}"\n'
+    task = f"{head}{sets}parts: {{all: {{{part}}}}}\n"
     rows = [{"question": "What is it?", "patient": f"p{n}", **row(n)} for n in range(28)]
     data, path = write_csv(tmp_path / "data", task, rows)
     plan = Plan(str(path), "scripted", tmp_path / "out", tmp_path / "cache", data)

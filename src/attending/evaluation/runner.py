@@ -197,6 +197,7 @@ def run_shard(work: Work, shard: int, shards: int, load: Loader, tick: Tick = la
     count = sum(map(sum, done.values()))
     tick(count, total)
     backend: Backend | None = None
+    found = ExpertCache(plan.cache / "experts")
     with Journal(plan.out / f"answers-{shard}.jsonl") as journal:
         for condition in conditions:
             mine = (
@@ -208,7 +209,7 @@ def run_shard(work: Work, shard: int, shards: int, load: Loader, tick: Tick = la
             if first is None:
                 continue
             backend = backend or load(plan.model)
-            for told in _answers(work, backend, condition, _chain(first, mine)):
+            for told in _answers(work, backend, found, condition, _chain(first, mine)):
                 journal.write(told)
                 count += 1
                 tick(count, total)
@@ -239,11 +240,11 @@ def answered(out: Path, conditions: Sequence[Condition], size: int) -> dict[Cond
 
 
 def _answers(
-    work: Work, backend: Backend, condition: Condition, mine: Iterator[tuple[int, int]]
+    work: Work, backend: Backend, found: ExpertCache, condition: Condition, mine: Iterator[tuple[int, int]]
 ) -> Iterator[dict[str, Any]]:
     """The records of one condition, as the model answers; a sample that cannot be asked gets its error."""
     plan, task = work.plan, work.task
-    lender = Lender(ExpertCache(plan.cache / "experts"))
+    lender = Lender(found)
     without = condition.name in ("blank", "text_only", NO_EXPERTS)
     temperature = task.temperature if plan.temperature is None else plan.temperature
     sampling = Sampling(task.tokens, temperature, seed=condition.seed)

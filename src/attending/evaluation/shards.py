@@ -21,6 +21,9 @@ def in_processes(plan: Plan, shards: int, load: Loader, *, tick: Tick = lambda d
     conditions = plan.conditions(work.task)
     before = sum(map(sum, answered(plan.out, conditions, len(work.samples)).values()))
     total = sum(1 for condition in conditions for _ in work.asked(condition))
+    tick(before, total)
+    if before == total:
+        return
     context = get_context("spawn")
     counts = context.Array("q", shards)
     saved = os.environ.get("OMP_NUM_THREADS")
