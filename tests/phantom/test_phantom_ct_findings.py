@@ -105,6 +105,7 @@ def test_density_is_as_described(wish, low, high):
     assert low <= np.median(value(made)[core if core.any() else marked(made)]) <= high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", KINDS["lung nodule"].places)
 def test_nodules_lie_in_their_lobe(place):
     there, gone = case("ct", SEED, f"lung nodule:size=14,place={place}"), case("ct", SEED)
@@ -113,6 +114,7 @@ def test_nodules_lie_in_their_lobe(place):
     assert (organ(gone, name) & marked(there)).sum() > 0.9 * marked(there).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["segment II", "segment IV", "segment VI", "segment VIII"])
 def test_liver_lesions_lie_in_the_liver_where_their_segment_is(place):
     there, gone = case("ct", SEED, f"liver lesion:size=20,place={place}"), case("ct", SEED)
@@ -123,6 +125,7 @@ def test_liver_lesions_lie_in_the_liver_where_their_segment_is(place):
         assert (at[2] > liver[2]) == (place == "segment VIII")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("kind_", ["kidney lesion", "effusion", "pneumothorax", "atelectasis", "fracture"])
 def test_sides_are_the_patients(kind_, side):

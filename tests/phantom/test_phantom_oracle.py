@@ -13,6 +13,10 @@ from attending.phantom.oracle import READS, read
 CASES = {
     "liver lesion": ("ct", "liver lesion:size=30,place=segment VIII,density=hypodense"),
     "lung nodule": ("ct", "lung nodule:size=24,place=right upper lobe,density=solid"),
+    "kidney lesion": ("ct", "kidney lesion:size=26,side=left,density=cystic"),
+    "pancreas lesion": ("ct", "pancreas lesion:size=26,place=tail,density=cystic"),
+    "atelectasis": ("cxr", "atelectasis:size=85,side=left"),
+    "consolidation": ("cxr", "consolidation:size=90,density=dense"),
     "brain tumor": ("mri", "brain tumor:size=45,density=necrotic"),
     "cardiomegaly": ("cxr", "cardiomegaly"),
     "edema": ("cxr", "edema:size=85"),
@@ -20,7 +24,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ["liver lesion", "brain tumor", "edema"]
+
+
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in CASES if name not in QUICK)]
+)
 def test_it_sees_a_plain_finding_and_not_its_absence(name):
     study, wish = CASES[name]
     there, gone = (read(study, generate(study, 950_102, "A", findings=f).volumes)[name] for f in ([wish], []))

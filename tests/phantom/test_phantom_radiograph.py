@@ -40,9 +40,12 @@ def both(kind, size, place=None, side=None):
 @pytest.mark.parametrize(
     ("kind_", "size", "place", "side"),
     [
-        ("lung nodule", 30, "right upper lobe", None), ("lung nodule", 30, "left lower lobe", None),
-        ("consolidation", 70, "right lower lobe", None), ("cardiomegaly", 180, None, None),
-        ("fracture", 24, "rib 5", "left"), ("edema", 85, None, None),
+        ("lung nodule", 30, "right upper lobe", None),
+        pytest.param("lung nodule", 30, "left lower lobe", None, marks=pytest.mark.slow),
+        ("consolidation", 70, "right lower lobe", None),
+        pytest.param("cardiomegaly", 180, None, None, marks=pytest.mark.slow),
+        ("fracture", 24, "rib 5", "left"),
+        pytest.param("edema", 85, None, None, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_the_shadow_is_the_projection_of_the_ct_mask_in_mm(kind_, size, place, side):
@@ -83,6 +86,7 @@ def test_a_finding_changes_the_picture_at_its_shadow_most(kind_):
     assert change[mask].mean() > 1.5 * change[~ndimage.binary_dilation(mask, iterations=3)].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wish", "brighter"),
     [
@@ -98,6 +102,7 @@ def test_water_is_bright_and_air_is_dark(wish, brighter):
     assert (np.median(change) > 0) == brighter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("kind_", ["effusion", "pneumothorax", "atelectasis", "fracture"])
 def test_sides_are_the_patients(kind_, side):
