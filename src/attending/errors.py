@@ -23,6 +23,18 @@ def printable(text: object, limit: int = _MAX_SHOWN) -> str:
     return "".join(parts) + ("…" if cut else "")
 
 
+def printable_lines(text: object, limit: int = 100_000) -> str:
+    """`text` with its line breaks and without anything else that could steer a reader's eye or terminal.
+
+    Every line is `printable`; tabs become spaces. Beyond `limit` characters the text ends with how many are left out.
+    """
+    whole = str(text)
+    kept = whole[:limit].replace("\r\n", "\n").replace("\r", "\n").replace("\t", "    ")
+    shown = "\n".join(printable(line, len(line)) for line in kept.split("\n"))
+    left = len(whole) - limit
+    return f"{shown}… (cut: {left:,} more characters)" if left > 0 else shown
+
+
 class AttendingError(Exception):
     """Base of every error that `attending` raises on purpose; `exit_code` is what the command line ends with."""
 

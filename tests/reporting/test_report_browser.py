@@ -13,7 +13,7 @@ from attending.reporting import write
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")]
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
 
 
 @pytest.fixture

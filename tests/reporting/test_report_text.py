@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from report_answers import answer, check, radiograph, scored, segmented, without
 
 from attending.consult import NOTICE
+from attending.errors import printable_lines as lines
 from attending.imaging import Study
 from attending.reporting import tell
-from attending.reporting.plain import jsonable, lines, slug
+from attending.reporting.plain import jsonable, slug
 from attending.reporting.tables import measurement_table, number
 
 

@@ -154,7 +154,7 @@ def _attending(
     dtype: str,
     device: str,
 ) -> Attending:
-    import attending
+    from attending.assembly import load
     from attending.errors import InputError
 
     if no_experts and experts not in (None, "none"):
@@ -164,7 +164,7 @@ def _attending(
         names = []
     seed, temperature, max_tokens = sampled
     with talk.status("loading the model"):
-        return attending.load(
+        return load(
             model,
             experts=names,
             route=route,

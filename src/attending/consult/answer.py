@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attending.consult.transcript import Transcript
-from attending.errors import NotAvailableError, printable
+from attending.errors import NotAvailableError, printable, printable_lines
 from attending.experts import Finding
 from attending.imaging import Study
 
@@ -100,8 +100,8 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `files` is for whoever writes them."""
         return {
-            "question": printable(self.question, 100_000),
-            "answer": printable(self.text, 100_000),
+            "question": printable_lines(self.question),
+            "answer": printable_lines(self.text),
             "status": self.status,
             "findings": [finding.to_dict() for finding in self.findings],
             "checks": [check.to_dict() for check in self.checks],

@@ -107,7 +107,8 @@ def _size(claim: Claim, about: Sequence[_Fact], facts: Sequence[_Fact], findings
     for fact, value in values:
         if abs(claim.number - value) <= max(share * value, least):
             return _made(claim, "supported", f"{fact.finding.record.expert} measured {value:.1f} {claim.unit}", fact)
-    measured = ", ".join(f"{fact.name} {value:.1f} {claim.unit}" for fact, value in values[:4])
+    told = dict.fromkeys(f"{fact.name} {value:.1f} {claim.unit}" for fact, value in values)
+    measured = ", ".join(list(told)[:4])
     detail = f"{values[0][0].finding.record.expert} measured {measured}; not {said}"
     return _made(claim, "contradicted" if about else "unsupported", detail, values[0][0])
 
@@ -148,7 +149,7 @@ def _result(claim: Claim, findings: Sequence[Finding]) -> Check:
         done = next((one for one in findings if one.status == "done" and one.record.expert == claim.subject), None)
     if done is not None:
         return _made(claim, "supported", "the result is there", expert=done.record.expert)
-    return _made(claim, "unsupported", f"there is no result. {_nobody(claim.subject, findings)}")
+    return _made(claim, "unsupported", _nobody(claim.subject, findings))
 
 
 def _nobody(subject: str, findings: Sequence[Finding]) -> str:

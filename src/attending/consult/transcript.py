@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from attending.errors import printable
+from attending.errors import printable_lines
 from attending.experts import ExpertCard, Finding
 from attending.imaging import Picture
 
@@ -65,7 +65,7 @@ class Turn:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; pictures by where they came from, the finding by what was asked."""
-        told: dict[str, Any] = {"role": self.role, "text": printable(self.text, 100_000)}
+        told: dict[str, Any] = {"role": self.role, "text": printable_lines(self.text)}
         if self.pictures:
             told["pictures"] = [
                 {"series": p.series, "plane": p.plane, "index": p.index, "sha256": p.digest} for p in self.pictures

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from attending.errors import printable
+from attending.errors import printable, printable_lines
 from attending.imaging import Picture, Volume, label_color
 
 
@@ -24,10 +25,13 @@ class Segmentation:
     labels: Volume
     names: Mapping[int, str]
 
-    @property
+    @cached_property
     def present(self) -> tuple[int, ...]:
         """The label ids in the mask, rising: the order in which the reference gives out its colours."""
-        return tuple(int(label) for label in np.flatnonzero(np.bincount(self.labels.array.ravel())) if label)
+        found: set[int] = set()
+        for slab in self.labels.array:
+            found.update(np.flatnonzero(np.bincount(slab.ravel())).tolist())
+        return tuple(sorted(found - {0}))
 
     @property
     def colors(self) -> dict[int, tuple[int, int, int]]:
@@ -91,7 +95,7 @@ class Finding:
             "expert": record.expert,
             "arguments": dict(record.arguments),
             "status": self.status,
-            "text": printable(self.text, 4000),
+            "text": printable_lines(self.text, 4000),
             "measurements": {name: dict(values) for name, values in self.measurements.items()},
             "scores": dict(self.scores),
             "warnings": [printable(text, 1000) for text in self.warnings],

@@ -17,10 +17,11 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from attending.consult import NOTICE, Answer, Check
+from attending.errors import printable_lines
 from attending.experts import Finding
 from attending.imaging import Series
 from attending.reporting.album import Shot
-from attending.reporting.plain import MAX_TEXT, lines
+from attending.reporting.plain import MAX_TEXT
 from attending.reporting.tables import measurement_table, score_rows
 
 _FEW_ROWS = 15
@@ -101,7 +102,7 @@ def render(answer: Answer, exhibits: Sequence[Exhibit], shown: Sequence[Shot], m
 @cache
 def _template() -> Template:
     def shown(value: Any) -> Any:
-        return value if isinstance(value, Markup) else lines(value)
+        return value if isinstance(value, Markup) else printable_lines(value, MAX_TEXT)
 
     environment = Environment(
         autoescape=True, finalize=shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -12,18 +12,6 @@ MAX_TEXT = 100_000
 """Characters of one text that are shown; `Answer.to_dict` keeps as many."""
 
 
-def lines(text: object, limit: int = MAX_TEXT) -> str:
-    """`text` with its line breaks and without anything else that could steer a reader's eye or terminal.
-
-    Every line is `printable`; tabs become spaces. Beyond `limit` characters the text ends with how many are left out.
-    """
-    whole = str(text)
-    kept = whole[:limit].replace("\r\n", "\n").replace("\r", "\n").replace("\t", "    ")
-    shown = "\n".join(printable(line, len(line)) for line in kept.split("\n"))
-    left = len(whole) - limit
-    return f"{shown}… (cut: {left:,} more characters)" if left > 0 else shown
-
-
 def slug(text: object, limit: int = 40) -> str:
     """Lower-case letters, digits and single hyphens of `text`, for a file name; `unnamed` where it has none."""
     letters = "".join(char if char.isascii() and char.isalnum() else "-" for char in str(text)[: 4 * limit])

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from attending.consult import NOTICE, Answer
-from attending.errors import printable
+from attending.errors import printable, printable_lines
 from attending.experts import Finding
 from attending.reporting.page import STATUS
-from attending.reporting.plain import lines
 from attending.reporting.tables import measurement_table, score_rows
 
 _FEW = 20
@@ -20,7 +19,7 @@ def tell(answer: Answer) -> str:
 
     Control characters, also bidirectional ones, are written out, so that no terminal obeys them.
     """
-    parts = [lines(answer.text).strip() or "(no text)"]
+    parts = [printable_lines(answer.text).strip() or "(no text)"]
     if answer.status in STATUS:
         parts.append(STATUS[answer.status])
     flagged = [f'! {one.verdict}: "{printable(one.sentence)}" ({printable(one.detail)})' for one in answer.flags]
