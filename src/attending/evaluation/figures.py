@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from attending.errors import printable
 
 _ROW = 26
 _LABEL = 165
@@ -143,7 +145,7 @@ def _short(text: str, limit: int) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str) -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" class="{}">{}</text>').format(x, y, kind, text)
+    return Markup('<text x="{:.1f}" y="{:.1f}" class="{}">{}</text>').format(x, y, kind, printable(text))
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
@@ -152,7 +154,4 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
 
 def _svg(width: float, height: float, title: str, parts: Iterable[Markup]) -> Markup:
     head = '<svg viewBox="0 0 {:.0f} {:.0f}" width="{:.0f}" role="img" xmlns="http://www.w3.org/2000/svg"><title>{}</title>'
-    return Markup(head).format(width, height, width, title) + Markup("").join(parts) + Markup("</svg>")
-
-
-__all__ = ["Bar", "confusion", "escape", "forest", "lines", "reliability"]
+    return Markup(head).format(width, height, width, printable(title)) + Markup("").join(parts) + Markup("</svg>")

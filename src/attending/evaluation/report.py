@@ -38,7 +38,8 @@ WORDS = {
 }
 """Conditions as people are told them."""
 _SIDE = 288
-_MAX_TEXT = 1500
+_MAX_TEXT = 200_000
+_MAX_EXAMPLE = 1500
 
 
 def write_report(out: Path, results: Mapping[str, Any], works: Mapping[str, Work]) -> Path:
@@ -132,12 +133,14 @@ def _cell(label: str, told: Mapping[str, Any]) -> Bar:
 
 
 def _shown(example: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _cut(str(example[name])) for name in ("question", "options", "reference", "answer", "error")}
+    return {
+        name: _cut(str(example[name]), _MAX_EXAMPLE) for name in ("question", "options", "reference", "answer", "error")
+    }
 
 
-def _cut(text: str) -> str:
-    safe = "\n".join(printable(line, _MAX_TEXT) for line in text[:_MAX_TEXT].split("\n"))
-    return safe + ("…" if len(text) > _MAX_TEXT else "")
+def _cut(text: str, limit: int = _MAX_TEXT) -> str:
+    safe = "\n".join(printable(line, limit) for line in text[:limit].split("\n"))
+    return safe + ("…" if len(text) > limit else "")
 
 
 def _pictures(example: Mapping[str, Any], work: Work | None) -> list[str]:
@@ -162,6 +165,12 @@ def _data(picture: Picture) -> str:
 @cache
 def _template() -> Template:
     text = files("attending.evaluation").joinpath("data/report.html.j2").read_text(encoding="utf-8")
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        text
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_harmless
     )
+    return environment.from_string(text)
+
+
+def _harmless(value: object) -> object:
+    """Text without anything that could steer a terminal or turn a line around; the template escapes the rest."""
+    return _cut(value) if isinstance(value, str) and not isinstance(value, Markup) else value
