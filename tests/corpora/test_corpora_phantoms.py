@@ -100,6 +100,10 @@ class TestFolder:
         assert yes
         assert all(found[:, :, c.images[0].index].any() for c in yes)
 
+    def test_one_slice_is_not_said_to_cover_the_whole_scan(self, folder):
+        body = [c for c in read("phantom-folder", folder).conversations if c.facts["question type"] == "body"]
+        assert {c.facts["modality"] for c in body} == {"MRI", "CXR"}
+
     def test_streamed_and_written_radiographs_look_the_same(self, folder):
         case = next(folder.glob("cxr-A-00000003"))
         film = generate("cxr", 3, findings=["cardiomegaly"], shape=SHAPES["cxr"]).volumes["frontal"].array

@@ -18,7 +18,7 @@ _WHITE, _GREY, _YELLOW = (255, 255, 255), (140, 140, 140), (255, 214, 90)
 
 
 def conversation_sheet(dataset: Dataset, tiles: int = 12, columns: int = 4) -> Picture:
-    """Conversations spread evenly over the dataset: the first picture of each, what is asked, and the last answer.
+    """Conversations spread evenly over the dataset: the last picture of each, how its question ends, and its answer.
 
     What the font cannot draw becomes `?`, and a picture that cannot be read is said so in its place.
     """
@@ -39,14 +39,16 @@ def conversation_sheet(dataset: Dataset, tiles: int = 12, columns: int = 4) -> P
 def _tile(sheet: Image.Image, draw: ImageDraw.ImageDraw, conversation: Conversation, left: int, top: int) -> None:
     if conversation.images:
         try:
-            picture = load_picture(conversation.images[0]).square().to_pil()
-            picture.thumbnail((_TILE, _TILE))
-            sheet.paste(picture, (left, top))
+            picture = load_picture(conversation.images[-1]).square()
+            rows, columns = picture.pixels.shape[:2]
+            scale = _TILE / max(rows, columns)
+            shown = picture.resized(max(1, round(rows * scale)), max(1, round(columns * scale)))
+            sheet.paste(shown.to_pil(), (left, top))
         except AttendingError as error:
             _text(draw, str(error), left, top, _YELLOW, 10)
     asked = [message.content for message in conversation.messages if message.role == "user"]
     question = asked[-1].replace(PLACE, "").strip().replace("\n", " ")
-    used = _text(draw, question, left, top + _TILE, _GREY, 4)
+    used = _text(draw, question[-150:], left, top + _TILE, _GREY, 4)
     answer = conversation.messages[-1].content.replace("\n", " ")
     _text(draw, answer, left, top + _TILE + used * _LINE, _WHITE, _LINES - used)
 

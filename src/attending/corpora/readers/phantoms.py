@@ -178,6 +178,8 @@ def _usable(truth: Mapping[str, Any]) -> list[tuple[dict[str, Any], str]]:
         kind, answer = question["type"], question["answer"]
         if truth["kind"] != "cxr" and kind not in _FROM_A_SLICE:
             continue
+        if truth["kind"] == "ct" and kind == "body":  # the whole scan covers chest and abdomen, one slice does not
+            continue
         if _SIZE.search(answer):
             if kind != "presence":
                 continue
