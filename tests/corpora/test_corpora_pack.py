@@ -1,5 +1,7 @@
 """Conversations as tokens and labels, and rows they share: labels equal Transformers' own, nothing is lost."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -64,6 +66,16 @@ def test_what_is_learned_is_the_answers_and_their_ends(processor: VilaM3Processo
     }
     first, last = next(ends[name] for name, one in MODES.items() if one.template == processor.chat_template)
     assert learned.replace(" ", "") == f"Yes.{first}Yes.<VISTA3D(liver)>{last}"
+
+
+def test_threads_that_encode_at_once_do_not_disturb_each_other(tokenizer: PreTrainedTokenizerFast) -> None:
+    template = MODES["hermes-2"].template
+    processor = VilaM3Processor(VilaM3ImageProcessor(), tokenizer, chat_template=template, image_seq_length=4)
+    talks = [Conversation(str(n), turns(f"ask {n}", f"say {n}. " * (n % 7 + 1))) for n in range(200)]
+    wanted = [encode(one, processor, 1000).labels.tolist() for one in talks]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda one: encode(one, processor, 1000).labels.tolist(), talks * 3))
+    assert found == wanted * 3
 
 
 def test_a_picture_in_an_answer_is_not_learned(processor: VilaM3Processor) -> None:
@@ -147,6 +159,4 @@ def test_the_first_token_is_never_learned(tokenizer: PreTrainedTokenizerFast) ->
 
 def _mute(processor: VilaM3Processor) -> VilaM3Processor:
     template = "{% generation %}{% endgeneration %}{{ messages[0].content }}"
-    return VilaM3Processor(
-        VilaM3ImageProcessor(), processor.tokenizer, chat_template=template, image_seq_length=4
-    )
+    return VilaM3Processor(VilaM3ImageProcessor(), processor.tokenizer, chat_template=template, image_seq_length=4)

@@ -87,7 +87,9 @@ def test_dice_of_a_sure_and_right_answer_is_no_loss() -> None:
     labels = torch.randint(3, (2, 4, 4, 4), generator=torch.Generator().manual_seed(0))
     right = functional.one_hot(labels, 3).movedim(-1, 1) * 100.0
     assert dice_cross_entropy(right, labels).item() == pytest.approx(0, abs=1e-3)
-    assert dice_binary(right * 2 - 100, functional.one_hot(labels, 3).movedim(-1, 1)).item() == pytest.approx(0, abs=1e-3)
+    assert dice_binary(right * 2 - 100, functional.one_hot(labels, 3).movedim(-1, 1)).item() == pytest.approx(
+        0, abs=1e-3
+    )
 
 
 def test_dice_and_cross_entropy_have_their_closed_form() -> None:

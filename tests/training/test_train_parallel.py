@@ -91,7 +91,10 @@ def test_sharded_checkpoints_resume_and_merge(data: Path, more: Path, tmp_path: 
     arguments = [str(script), str(path), str(tmp_path / "two")]
     subprocess.run([*TORCHRUN, *arguments], capture_output=True, timeout=300, env=environment, check=False)
     folder = tmp_path / "two" / "1-all" / "checkpoint-000004"
-    assert sorted(one.name for one in folder.glob("*.safetensors")) == ["rank-00000.safetensors", "rank-00001.safetensors"]
+    assert sorted(one.name for one in folder.glob("*.safetensors")) == [
+        "rank-00000.safetensors",
+        "rank-00001.safetensors",
+    ]
     recipe = build(Recipe, both(data, more))
     merged = export_checkpoint(recipe, tmp_path / "two", tmp_path / "merged")
     from attending.errors import InputError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """Label of a token that nothing is learned from."""
+
+_RENDERING = threading.Lock()
+"""Transformers notes where answers lie in a tracker that belongs to the template, so to all threads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +63,13 @@ def encode(conversation: Conversation, processor: VilaM3Processor, context: int,
 
     messages = trained_form(conversation.messages) if fix_up else conversation.messages
     told: list[dict[str, Any]] = [{"role": one.role, "content": one.content} for one in messages]
-    rendered, spans = render_jinja_template(
-        conversations=[told],
-        chat_template=processor.chat_template,
-        return_assistant_tokens_mask=True,
-        **processor.tokenizer.special_tokens_map,
-    )
+    with _RENDERING:
+        rendered, spans = render_jinja_template(
+            conversations=[told],
+            chat_template=processor.chat_template,
+            return_assistant_tokens_mask=True,
+            **processor.tokenizer.special_tokens_map,
+        )
     ids, offsets = processor.expanded_offsets(rendered[0])
     name = f"conversation {conversation.id!r} of {conversation.source or 'no source'}"
     if len(ids) > context:

@@ -21,6 +21,8 @@ from attending.training.made import MADE
 from attending.training.recipe import CONTRASTIVE, Recipe, Source, Stage
 
 Tell = Callable[[str], None]
+_LOOKED_AT = 20
+"""Conversations that tell whether a dataset's pictures are made in memory."""
 
 
 class DataError(InputError):
@@ -100,7 +102,8 @@ def _read(name: str, source: Source, kept: Path | None) -> Dataset:
         dataset = read(source.read, folder, source.split, **source.options)
     if path is None or dataset.problems or not dataset.conversations:
         return dataset
-    if any(isinstance(image, Path) for image in dataset.conversations[0].images):
+    some = dataset.conversations[:_LOOKED_AT]
+    if not any(isinstance(image, Picture) for one in some for image in one.images):
         return dataset
     if source.most is not None:
         dataset = replace(dataset, conversations=dataset.conversations[: source.most])

@@ -1,8 +1,8 @@
-"""Datasets made from phantoms for the early and the last stages: captions of slices, and expert conversations."""
+"""Captions of phantoms, for the early stages: pictures with sentences of what they show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -38,22 +38,6 @@ class CaptionOptions:
     styles: str = "A,B,C"
     side: int = 0
     """Voxels of CT and MRI along each axis; 0 for the usual."""
-
-
-@dataclass(frozen=True)
-class ExpertOptions:
-    """Options of `phantom-experts`."""
-
-    kinds: str = "cxr,ct,mri"
-    cases: int = 20
-    first: int = 0
-    styles: str = "A,B,C"
-    side: int = 0
-    codec: str = "published"
-    """`published` or `tools`."""
-    constructions: str = ""
-    """See `attending.corpora.expert_conversations`; empty for all."""
-    seed: int = 0
 
 
 def _listed(text: str) -> list[str]:
@@ -133,31 +117,5 @@ def _slice(case: Case, draw: np.random.Generator) -> tuple[Picture, str]:
     return reference_picture(volume, index), " ".join(told)
 
 
-def experts(split: str, options: Mapping[str, Any]) -> Dataset:
-    """Conversations in which the model asks experts, who know the truth about phantoms."""
-    from attending.consult.loop import Codec
-    from attending.consult.published import Published
-    from attending.consult.tools import Tools
-    from attending.corpora.expert_conversations import expert_conversations
-    from attending.corpora.phantom_cases import phantom_cases
-
-    chosen = build(ExpertOptions, options, "options")
-    codecs: dict[str, Callable[[], Codec]] = {"published": Published, "tools": Tools}
-    if chosen.codec not in codecs:
-        raise InputError("expected published or tools", field="options.codec", value=chosen.codec)
-    seeds, styles = _seeds(split, chosen.first, chosen.cases), _listed(chosen.styles)
-    cases = []
-    for kind in _listed(chosen.kinds):
-        cases += phantom_cases(kind, seeds, styles, shape=_shape(kind, chosen.side))
-    return expert_conversations(
-        cases,
-        codecs[chosen.codec](),
-        name="phantom-experts",
-        split=split,
-        seed=chosen.seed,
-        kinds=_listed(chosen.constructions),
-    )
-
-
-MADE = {"phantom-captions": captions, "phantom-experts": experts}
+MADE = {"phantom-captions": captions}
 """By the name that a recipe's `read` gives, beside the readers of `attending.corpora`."""

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 from attending.corpora.dataset import Dataset
 from attending.errors import InputError, NotAvailableError
+from attending.model.templates import mode
 from attending.training import checkpoint
 from attending.training.contrast import Contrast
 from attending.training.data import check_all, mix, read_all, texts
@@ -88,13 +89,26 @@ def stage_processors(recipe: Recipe, model: Any, processor: Any) -> dict[str, An
     from copy import copy
 
     found = {}
-    for stage in recipe.stages:
+    for stage in spoken(recipe, model).stages:
         found[stage.name] = one = copy(processor)
-        if stage.objective not in CONTRASTIVE and stage.template is not None:
-            from attending.model.templates import mode
-
+        if stage.template is not None:
             one.chat_template = mode(stage.template).template
     return found
+
+
+def spoken(recipe: Recipe, model: Any) -> Recipe:
+    """The recipe with the template of every stage said.
+
+    A stage that names none has the one that the recipe's own start has, not that of the stage before.
+    """
+    if all(stage.template is None for stage in recipe.stages):
+        return recipe
+    first = model.config.conversation_mode
+    stages = [
+        stage if stage.template or stage.objective in CONTRASTIVE else replace(stage, template=first)
+        for stage in recipe.stages
+    ]
+    return replace(recipe, stages=tuple(stages))
 
 
 def steps_of(recipe: Recipe, stage: Stage, datasets: Mapping[str, Dataset]) -> int:
@@ -191,6 +205,7 @@ def main(recipe: Recipe, out: Path, world: World, tick: Tick, tell: Callable[[st
         told = {stage: {name: asdict(one) for name, one in held.items()} for stage, held in amounts.items()}
         checkpoint.write_text(out / "data.json", json.dumps(told, indent=1) + "\n")
     _check_memory(recipe, model, world)
+    recipe = spoken(recipe, model)
     start = Path(str(recipe.init.model)).expanduser()
     if recipe.init.fresh is not None:
         start = out / "start"
