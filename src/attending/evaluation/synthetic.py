@@ -42,9 +42,10 @@ def phantom_dataset(task: Task, folder: Path) -> Dataset:
     for kind in chosen["kinds"]:
         plan = Plan(kind, int(chosen["cases"]), _FIRST, "test", styles, visits=2, formats=("dicom",))
         root = folder / "phantoms" / f"{kind}-{'-'.join(styles)}"
-        build(plan, root, tick=lambda done, total: None)
-        for seed in plan.seeds():
-            case = root / f"{kind}-{styles[seed % len(styles)]}-{seed:08d}"
+        cases = [root / f"{kind}-{styles[seed % len(styles)]}-{seed:08d}" for seed in plan.seeds()]
+        if not all((case / "truth.json").is_file() for case in cases):
+            build(plan, root)
+        for case in cases:
             found += conversations(case, json.loads((case / "truth.json").read_text(encoding="utf-8")))
     if chosen["pairs"]:
         found = paired(found)
