@@ -90,15 +90,6 @@ def _ball(radius: float, spacing: tuple[float, float, float]) -> Mask:
     return np.asarray(sum(g * g for g in grid) <= radius * radius)
 
 
-def _largest(mask: Mask, count: int = 1) -> Mask:
-    labels, n = ndimage.label(mask)
-    if n == 0:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return np.isin(labels, np.argsort(sizes)[::-1][: min(count, n)])
-
-
 def _blobs(
     mask: Mask, volume: Volume, smallest: float, longest: float, small: float = 0.6
 ) -> tuple[list[tuple[slice, ...]], Mask, list[float]]:
