@@ -41,7 +41,7 @@ def forest(bars: Sequence[Bar], title: str) -> Markup:
     parts += [_text(x(tick), height - 6, f"{tick:g}", "tick middle") for tick in _ticks(bottom, top)]
     for number, bar in enumerate(bars):
         y = _ROW * number + 16
-        parts.append(_text(_LABEL - 10, y + 4, _short(bar.label, 27), "end"))
+        parts.append(_text(_LABEL - 10, y + 4, _short(bar.label, 25), "end"))
         if bar.value is None:
             parts.append(_text(_LABEL + 6, y + 4, bar.note or "not defined", "quiet"))
             continue

@@ -19,6 +19,7 @@ _WHOLE = ("mean_score", "accuracy", "invalid_rate")
 """Metrics over all samples, those included whose reference cannot be read; others need to know the class."""
 _FEWEST = 10
 """Answers with a probability from which calibration is told."""
+_OTHER_PICTURES = (("shuffled", "another patient's images"), ("blank", "a blank picture"))
 _ALONE = 0.8
 """Share of the whole that text alone must reach to solve a dataset."""
 
@@ -93,14 +94,17 @@ def flags(told: Mapping[str, Any]) -> list[str]:
     """What a reader must be warned of, a sentence each."""
     found = []
     controls = told["controls"]
-    for name, what in (("blank", "a blank picture"), ("shuffled", "another patient's images")):
-        beside = controls.get(name)
-        if beside and beside["low"] is not None and beside["low"] <= 0:
-            found = [
-                "The picture makes no difference that could be shown: "
-                f"{beside['main']:.2f} with it, {beside['value']:.2f} with {what} ("
-                f"difference {beside['difference']:+.2f} [{beside['low']:+.2f}, {beside['high']:+.2f}])."
-            ]
+    seen = [
+        (controls[name], what)
+        for name, what in _OTHER_PICTURES
+        if name in controls and controls[name]["low"] is not None
+    ]
+    if seen and all(beside["low"] <= 0 for beside, _ in seen):
+        beside, what = seen[0]
+        found.append(
+            f"The picture makes no difference that could be shown: {beside['main']:.2f} with it, {beside['value']:.2f} "
+            f"with {what} (difference {beside['difference']:+.2f} [{beside['low']:+.2f}, {beside['high']:+.2f}])."
+        )
     floor = controls.get("majority", {}).get("value") or 0.0
     for name, what in (
         ("text_only", "The model without any picture"),
@@ -113,7 +117,8 @@ def flags(told: Mapping[str, Any]) -> list[str]:
             found.append(f"Text alone solves this: {what.lower()} reaches {beside['value']:.2f}.")
         elif beside["low"] is not None and beside["low"] <= 0 and beside["value"] >= floor:
             found.append(
-                f"{what} does as well as the model with it: {beside['value']:.2f} beside {beside['main']:.2f}."
+                f"{what} does as well as the model with it, for all that could be shown: "
+                f"{beside['value']:.2f} beside {beside['main']:.2f}."
             )
     for name, groups in told["subgroups"].items():
         for gap in (gap for gap in groups["gaps"] if gap["found"]):

@@ -85,6 +85,8 @@ def _condition(
 def claim(part: Part, sample: Sample, lender: Sample, done: Sequence[Mapping[str, Any]]) -> tuple[Any, str]:
     """What experts' results stand for, as a value of the part's parser, and the bin of their confidence.
 
+    None where they do not speak of what is asked: probabilities of other things, or a question without an answer.
+
     Args:
         part: Of the sample.
         sample: What was asked.
@@ -98,6 +100,8 @@ def claim(part: Part, sample: Sample, lender: Sample, done: Sequence[Mapping[str
                 if normal(name.replace("_", " ")) == about:
                     sure = max(float(score), 1 - float(score))
                     return float(score) >= 0.5, CONFIDENCE[min(4, int((sure - 0.5) * 10 + 1e-9))]
+    if part.scorer == "declines" or any(expert.get("scores") for expert in done):
+        return None, CONFIDENCE[-1]
     return reference_of(part, lender), CONFIDENCE[-1]
 
 
