@@ -49,7 +49,7 @@ class TestLlava:
         assert said(train.conversations[1]) == ["<image>\nWhat?", "A lung."]
         assert train.conversations[1].facts["organ"] == "liver"
         assert said(train.conversations[2])[0] == "What is HU?"
-        assert "begins with an answer" in train.notes[0]
+        assert train.counts["passed over: first message, an answer to nothing"] == 1
         assert said(test.conversations[-1])[0] == "<image><image>Compare."
         assert test.conversations[-1].patient == "p1"
         assert len(test.conversations) == 4  # rows that name no split are of any

@@ -111,7 +111,7 @@ def read_labels(path: Path, known: Mapping[int, int], like: Volume | None = None
         InputError: An id that is not known, or another grid; names it.
     """
     volume = read_volume(path)
-    array = np.rint(volume.array) if volume.array.dtype.kind == "f" else volume.array
+    array = volume.array
     if array.ndim != 3:
         raise InputError("expected one label map [X, Y, Z]", path=path, field="shape", value=array.shape)
     if like is not None and array.shape != like.shape:
@@ -119,13 +119,11 @@ def read_labels(path: Path, known: Mapping[int, int], like: Volume | None = None
         raise InputError(wrong, path=path, field="shape", value=array.shape)
     if like is not None and not np.allclose(volume.affine, like.affine, atol=1e-2):
         raise InputError("lies elsewhere than its image", path=path, field="affine")
-    found = [int(one) for one in np.unique(array)]
-    wrong_ids = [one for one in found if one and one not in known]
-    if wrong_ids:
-        expected = ", ".join(map(str, [0, *known]))
-        raise InputError(f"expected label ids {expected}", path=path, field="label", value=wrong_ids[0])
     labels: npt.NDArray[np.uint8] = np.zeros(array.shape, np.uint8)
-    for one in found:
-        if one:
-            labels[array == one] = known[one]
+    for theirs, ours in known.items():
+        labels[array == theirs] = ours
+    unknown = (labels == 0) & (array != 0)  # NaN and fractions too
+    if unknown.any():
+        expected = ", ".join(map(str, [0, *known]))
+        raise InputError(f"expected label ids {expected}", path=path, field="label", value=array[unknown][0])
     return Volume(labels, volume.affine if like is None else like.affine)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from attending.consult.claims import claims
+from attending.corpora.readers.tables import append_to
 from attending.errors import InputError
 from attending.imaging.files import open_regular
 from attending.model import Backend, Sampling
@@ -100,7 +101,7 @@ def rewrite(
     held = read_rewritten(store) if store.is_file() else {}
     counts = dict.fromkeys(("held", "pool", "rewritten", "kept"), 0)
     _finish_line(store)
-    with store.open("a", encoding="utf-8") as file:
+    with append_to(store) as file:
         for done, sentence in enumerate(dict.fromkeys(wanted), 1):
             if sentence in held:
                 counts["held"] += 1

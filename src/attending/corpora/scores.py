@@ -21,7 +21,7 @@ from attending.corpora.conversation import PLACE, Conversation, Message
 from attending.corpora.dataset import Dataset, Progress, load_picture
 from attending.corpora.expert_conversations import cards, enact
 from attending.corpora.readers.gather import Gather
-from attending.corpora.readers.tables import json_rows
+from attending.corpora.readers.tables import append_to, json_rows
 from attending.errors import InputError
 from attending.experts import Expert, ExpertCard, Finding, Record, run_expert
 from attending.imaging import Study, open_study
@@ -64,7 +64,7 @@ def score_images(
     """
     held = set(read_scores(store)) if store.is_file() else set()
     problems = []
-    with store.open("a", encoding="utf-8") as file:
+    with append_to(store) as file:
         for done, conversation in enumerate(dataset.conversations, 1):
             for image in conversation.images:
                 if not isinstance(image, Path) or str(image) in held:

@@ -25,6 +25,7 @@ _OLD = {1: 1, 2: 2, 4: 4}
 _NEW = {1: 1, 2: 2, 3: 4, 4: 145}
 """From 2023 on the enhancing tumour is 3; 4, in 2024's scans after treatment, is the resection cavity."""
 _CAVITY = {145: "resection cavity"}
+_MASK = re.compile(r"([^.].*)([_-])seg\.nii(?:\.gz)?")
 _YEARS = re.compile(r"^brats\d\d_", re.IGNORECASE)
 
 
@@ -62,12 +63,12 @@ def cases(folder: Path) -> list[Case]:
 
 
 def _cases(folder: Path, problems: list[InputError]) -> Iterator[Case]:
-    masks = [path for path in sorted(folder.glob("**/*seg.nii*")) if not path.name.startswith(".")]
+    masks = [(path, found) for path in sorted(folder.glob("**/*seg.nii*")) if (found := _MASK.fullmatch(path.name))]
     if not masks:
         raise InputError("expected <case>/<case>_seg.nii.gz or <case>/<case>-seg.nii.gz below this folder", path=folder)
     mapped = _mapping(folder, problems)
-    for mask in masks:
-        stem, joint = re.fullmatch(r"(.*)([_-])seg\.nii(?:\.gz)?", mask.name).group(1, 2)  # type: ignore[union-attr]
+    for mask, found in masks:
+        stem, joint = found.group(1, 2)
         try:
             files = {role: _file(mask, stem, joint, ends) for role, ends in _ROLES.items()}
         except InputError as error:

@@ -56,10 +56,12 @@ def read(
         return gather.dataset()
     path = first_of(folder, "Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
     listed = _listed(first_of(folder, "test_list.txt" if split == "test" else "train_val_list.txt"))
+    seen = set()
     kept_out = _validated(folder, gather) if split == "train" else set()
     for where, row in csv_rows(path, (*_NEEDED, "Finding Labels"), gather.refuse):
         if row["Image Index"] not in listed:
             continue
+        seen.add(row["Image Index"])
         gather.look()
         if row["Patient ID"] in kept_out:
             gather.pass_over("patient of the experts' validation set")
@@ -74,6 +76,9 @@ def read(
         one = _labels(row, path, where, roots, found, "mined from reports", gather)
         for question in choose(one, questions, seed) if one else ():
             gather.add(question, "question type")
+    lost = sorted(listed - seen)
+    if lost:
+        gather.refuse(InputError(f"lacks {len(lost)} pictures of the list of this split", path=path, value=lost[0]))
     return gather.dataset()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar, overload
 
@@ -26,6 +26,9 @@ class Built(Sequence[Conversation], Generic[Row]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def __iter__(self) -> Iterator[Conversation]:
+        return map(self._make, self._rows)
 
     @overload
     def __getitem__(self, index: int) -> Conversation: ...
@@ -56,6 +59,7 @@ class Gather(Generic[Row]):
         self._make, self._progress = make, progress
         self._rows: list[Row] = []
         self._ids: Counter[str] = Counter()
+        self._taken: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._facts: Counter[tuple[str, str]] = Counter()
         self._passed: Counter[str] = Counter()
@@ -83,6 +87,8 @@ class Gather(Generic[Row]):
         """Take a row in, or refuse it; `counted` are the facts whose values are counted."""
         try:
             conversation = self._make(row)
+            if conversation.id in self._taken:
+                raise InputError(f"the id is that of an earlier row of {self.name}", field="id", value=conversation.id)
             for image in conversation.images:
                 self._check_image(conversation, image)
         except PassedOverError as why:
@@ -92,6 +98,7 @@ class Gather(Generic[Row]):
             self.refuse(error)
             return False
         self._rows.append(row)
+        self._taken.add(conversation.id)
         self._counts["conversations"] += 1
         if conversation.patient:
             self._patients.add(conversation.patient)

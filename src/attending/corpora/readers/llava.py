@@ -29,7 +29,7 @@ def read(folder: Path, split: str, *, progress: Progress, images: str = "") -> D
     """Read it.
 
     A picture without a place is put before the first message, as LLaVA does; a first message that is not the user's is
-    passed over, as LLaVA does, and told.
+    passed over, as LLaVA does, and counted.
 
     Args:
         folder: The file; see `READER`.
@@ -59,7 +59,7 @@ def read(folder: Path, split: str, *, progress: Progress, images: str = "") -> D
 def _row(row: dict[str, Any], path: Path, where: str, root: Path, gather: Gather[_Row]) -> _Row:
     messages = _messages(row, path, where)
     if messages and messages[0].role == "assistant":
-        gather.notes.append(f"{where} begins with an answer, which was passed over")
+        gather.pass_over("first message, an answer to nothing")
         messages = messages[1:]
     named = row.get("images", row.get("image")) or []
     names = named if isinstance(named, list) else [named]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,15 +59,15 @@ def read(
         raise InputError(f"expected some of {', '.join(_VIEWS)}", field="views", value=views)
     root = _reports(folder, reports)
     form = _form(text)
-    texts: dict[str, str] = {}
+
+    @lru_cache(maxsize=16)  # pictures of one study follow each other
+    def text_of(subject: str, study: str) -> str:
+        return form(_section(root, subject, study, section))
 
     def make(row: _Row) -> Conversation:
         image = picture(folder, row.subject, row.study, row.dicom, folder, "dicom_id")
-        if row.study not in texts:
-            texts.clear()  # pictures of one study follow each other; nothing else is worth keeping
-            texts[row.study] = form(_section(root, row, section))
         facts = {"question type": "report", "view": row.view, "modality": "CXR", "study": row.study, "text": form_name}
-        messages = turns(f"<image>\n{QUESTION}", texts[row.study])
+        messages = turns(f"<image>\n{QUESTION}", text_of(row.subject, row.study))
         return Conversation(row.dicom, messages, (image,), patient(row.subject), "mimic-cxr", split, facts)
 
     form_name = text if text in ("rules", "verbatim") else "rewritten"
@@ -74,7 +75,7 @@ def read(
     for row in _images(folder, split, kept, gather):
         gather.look()
         try:
-            if not form(_section(root, row, section)):
+            if not text_of(row.subject, row.study):
                 gather.pass_over(f"no {section} that one picture can answer for")
                 continue
         except InputError as error:
@@ -93,7 +94,7 @@ def report_sentences(folder: Path, reports: str = "", section: str = "findings")
         if row.study in seen:
             continue
         seen.add(row.study)
-        kept = [from_this_picture(sentence) for sentence in sentences(_section(root, row, section))]
+        kept = [from_this_picture(sentence) for sentence in sentences(_section(root, row.subject, row.study, section))]
         yield from filter(None, kept)
 
 
@@ -121,8 +122,8 @@ def _form(text: str) -> Callable[[str], str]:
     return form
 
 
-def _section(root: Path, row: _Row, section: str) -> str:
-    path = root / "files" / f"p{row.subject[:2]}" / f"p{row.subject}" / f"s{row.study}.txt"
+def _section(root: Path, subject: str, study: str, section: str) -> str:
+    path = root / "files" / f"p{subject[:2]}" / f"p{subject}" / f"s{study}.txt"
     with open_regular(path) as file:
         report = file.read(_REPORT_BYTES).decode("utf-8", "replace")
     found = sections(report)

@@ -138,7 +138,7 @@ def _parquet(parts: list[Path], unpack: Path) -> Iterator[_Found]:
                 for row in batch.to_pylist():
                     number += 1
                     yield partial(_hub, row, path, number, unpack)
-        except (OSError, ValueError, KeyError) as error:  # pyarrow's own errors are kinds of these
+        except (OSError, ValueError, KeyError, NotImplementedError) as error:  # pyarrow's own errors are kinds of these
             raise InputError(f"cannot be read as parquet ({error})", path=path) from None
 
 
@@ -151,10 +151,14 @@ def _hub(row: dict[str, Any], path: Path, number: int, unpack: Path) -> tuple[st
     digest = hashlib.sha256(data).hexdigest()[:32]
     image = (unpack / digest).with_suffix(".png" if data.startswith(b"\x89PNG") else ".jpg")
     if not image.is_file():
-        unpack.mkdir(parents=True, exist_ok=True)
-        aside = unpack / f".{image.name}-{os.getpid()}"
-        aside.write_bytes(data)
-        os.replace(aside, image)
+        try:
+            unpack.mkdir(parents=True, exist_ok=True)
+            aside = unpack / f".{image.name}-{os.getpid()}"
+            aside.write_bytes(data)
+            os.replace(aside, image)
+        except OSError as error:
+            wrong = f"cannot be written to ({error.strerror}); name another folder with the option unpack"
+            raise InputError(wrong, path=unpack) from None
     question = text_in(row, "question", path, where)
     return digest, image, question, text_in(row, "answer", path, where), {"question type": _opening(question)}
 

@@ -28,6 +28,7 @@ _FILM = Window(2047.5, 4095)
 """What `attending phantom` writes as PNG: 12 bits in 8."""
 _FROM_A_SLICE = ("presence", "locate", "choice", "modality", "body", "unanswerable")
 """What can be told of one slice; counts, volumes and what is nowhere need the whole study, hence an expert."""
+_WRITTEN = "expected a truth file written by attending phantom"
 _SIZE = re.compile(r"\d+(\.\d+)? ?(mm|mL|cm)\b")
 _LUNG = (28, 29, 30, 31, 32)
 _HOME = {
@@ -127,7 +128,12 @@ def read_folder(folder: Path, split: str, *, progress: Progress) -> Dataset:
         return open_study(path, modality=modality).series[0].volume
 
     def make(row: tuple[Path, int]) -> Conversation:
-        path, place = row
+        try:
+            return made(*row)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise InputError(f"{_WRITTEN} ({error!r})", path=row[0]) from error
+
+    def made(path: Path, place: int) -> Conversation:
         told = truth(path)
         files = told["visits"][-1]["files"]
         field = "visits, files"
@@ -146,18 +152,25 @@ def read_folder(folder: Path, split: str, *, progress: Progress) -> Dataset:
     for path in paths:
         try:
             told = truth(path)
-            files = told["visits"][-1]["files"]
-            if not ("png" in files or "nifti" in files):
-                raise InputError("was written without png and nifti; write it again with them", path=path)
+            count = _questions_with_pictures(told, path)
         except InputError as error:
             gather.refuse(error)
             continue
-        if told["split"] != _SPLIT[split]:
-            continue
-        for place in range(len(_usable(told))):
+        for place in range(count if told.get("split") == _SPLIT[split] else 0):
             gather.look()
             gather.add((path, place), "question type", "modality")
     return gather.dataset()
+
+
+def _questions_with_pictures(told: Mapping[str, Any], path: Path) -> int:
+    try:
+        files = told["visits"][-1]["files"]
+        count = len(_usable(told))
+        if "png" in files or "nifti" in files:
+            return count
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{_WRITTEN} ({error!r})", path=path) from error
+    raise InputError("was written without png and nifti; write it again with them", path=path)
 
 
 def _truth(path: Path) -> dict[str, Any]:
@@ -167,7 +180,7 @@ def _truth(path: Path) -> dict[str, Any]:
         if not (told["kind"] in ("ct", "mri", "cxr") and told["questions"] and told["visits"][-1]["files"]):
             raise ValueError
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise InputError("expected a truth file written by attending phantom", path=path) from error
+        raise InputError(_WRITTEN, path=path) from error
     return told
 
 

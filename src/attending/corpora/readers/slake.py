@@ -46,7 +46,11 @@ def read(folder: Path, split: str, *, progress: Progress, language: str = "en") 
 
     gather: Gather[_Row] = Gather("slake", split, make, progress)
     for index, (where, row) in enumerate(json_rows(path, gather.refuse)):
-        if language != "all" and row.get("q_lang") != language:
+        if row.get("q_lang") not in ("en", "zh"):
+            wrong = InputError("expected en or zh", path=path, field=f"{where}, q_lang", value=row.get("q_lang"))
+            gather.refuse(wrong)
+            continue
+        if language not in ("all", row["q_lang"]):
             continue
         gather.look()
         if not str(row.get("answer", "")).strip():

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import pickle
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,6 +21,19 @@ _FILE_BYTES = 4 << 30
 _CELL = 1 << 20
 
 Report = Callable[[InputError], None]
+
+
+def append_to(path: Path) -> TextIO:
+    """Open a file of lines to add to it.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=path) from None
 
 
 def first_of(folder: Path, *names: str) -> Path:
@@ -138,7 +152,7 @@ def _cells(text: TextIO, path: Path, needed: tuple[str, ...], report: Report) ->
                 report(InputError(f"expected {len(header)} cells", path=path, field=where, value=len(cells)))
                 continue
             yield where, dict(zip(header, cells, strict=False))
-    except (csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
+    except (csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"cannot be read as CSV ({error})", path=path, field=f"row {table.line_num}") from None
 
 
