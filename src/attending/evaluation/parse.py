@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-_MAX_READ = 100_000
+_MAX_READ = 20_000
 """Characters of an answer that are read; what follows is ignored."""
 
 
@@ -43,7 +43,7 @@ def parse(kind: str, text: str, **options: Any) -> Parsed:
 
     Args:
         kind: One of `KINDS`.
-        text: As the model wrote it; hostile. Its first 100,000 characters are read.
+        text: As the model wrote it; hostile. Its first 20,000 characters are read.
         options: `option`: `options`, a sequence of texts (labelled A, B, ...) or a mapping of label to text.
             `number`: `unit`, one of `mm`, `mL`, `%`, `HU`, `count` (the default).
             `boxes`: `scale`, one of `unit` (the default), `thousand`, `pixel`; `size`, the picture's (width, height)

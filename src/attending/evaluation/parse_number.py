@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import islice
 
 from attending.evaluation.parse import Parsed, final_answer, found, invalid
 from attending.evaluation.parse_words import REFUSAL
@@ -58,6 +59,7 @@ _NONE = re.compile(
 _TOTAL = re.compile(
     r"\b(?:in total,?|(?<!in )total(?: of| is|:| number(?: of \w+)? is)?|altogether|in all,?|overall)\s*$"
 )
+_MAX_NUMBERS = 1000
 _SAME = 0.01
 """Two readings this close, relatively, are one number in two units."""
 
@@ -77,7 +79,10 @@ def number(text: str, unit: str = "count") -> Parsed:
     answer = final_answer(text).lower().strip()
     if not answer:
         return invalid("empty")
-    readings = [(match, _read(match, unit)) for match in _QUANTITY.finditer(answer) if not _names(answer, match)]
+    written = list(islice(_QUANTITY.finditer(answer), _MAX_NUMBERS + 1))
+    if len(written) > _MAX_NUMBERS:
+        return invalid("several numbers")
+    readings = [(match, _read(match, unit)) for match in written if not _names(answer, match)]
     ours = [(match, read) for match, read in readings if read is not None]
     with_unit = [pair for pair in ours if unit != "count" and _unit_of(pair[0])]
     chosen = with_unit or ours

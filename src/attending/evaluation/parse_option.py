@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from string import punctuation, whitespace
 
 from attending.evaluation.parse import Parsed, final_answer, found, invalid
 from attending.evaluation.parse_words import REFUSAL
@@ -64,7 +65,8 @@ def _words(text: object) -> str:
 def _labels(answer: str, known: Mapping[str, str]) -> set[str]:
     """Every label that stands as one; among them letters that no option has."""
     shape = "[A-Z]" if all(len(label) == 1 and label.isalpha() for label in known) else "|".join(map(re.escape, known))
-    alone = re.fullmatch(rf"\W*(?:option|choice|answer)?\W*({shape})\W*", answer, re.IGNORECASE)
+    core = answer.strip(punctuation + whitespace)
+    alone = re.fullmatch(rf"(?:(?:option|choice|answer)\W{{1,5}})?({shape})", core, re.IGNORECASE)
     if alone:
         return {alone[1].upper()}
     seen = set()
@@ -77,7 +79,7 @@ def _labels(answer: str, known: Mapping[str, str]) -> set[str]:
     ):
         if not _DENIED.search(_CLAUSE.split(answer[: word.start()])[-1].lower()):
             seen.add(word[1].upper())
-    both = re.fullmatch(rf"\W*({shape})\s*(?:,|/|&|and|or)\s*({shape})\W*", answer)
+    both = re.fullmatch(rf"({shape})\s*(?:,|/|&|and|or)\s*({shape})", core)
     return seen | ({both[1].upper(), both[2].upper()} if both else set())
 
 

@@ -9,7 +9,7 @@ from attending.evaluation.labels.clauses import clauses, status
 from attending.evaluation.labels.lexicon import lexicon
 
 GRADES = ("minimal", "mild", "moderate", "severe")
-_MAX_READ = 100_000
+_MAX_READ = 20_000
 _JOINT = re.compile(r",|\b(?:and|with|or|as well as|plus)\b")
 
 
@@ -35,7 +35,7 @@ class Fact:
 
 
 def facts(report: str) -> list[Fact]:
-    """All facts of a report, in order; its first 100,000 characters are read."""
+    """All facts of a report, in order; its first 20,000 characters are read."""
     found: list[Fact] = []
     for sentence, clause in clauses(report[:_MAX_READ]):
         found += _mentions(sentence, clause)
