@@ -62,6 +62,7 @@ def judge(
         told["seeds"] = {**_interval(spread.mean), "values": list(spread.values), "spread": _number(spread.spread)}
     if any(row.group for row in rows):
         told["sets"] = _sets(rows)
+    told["one answer"] = len({str(row.reference) for row in rows}) == 1
     told["flags"] = flags(told)
     return told
 
@@ -87,13 +88,13 @@ def by_group(
         difference = {"low": gap.difference.low, "value": gap.difference.value, "high": gap.difference.high}
         bounds = {key: _number(number) for key, number in difference.items()}
         told[gap.attribute]["gaps"].append({"group": gap.group, **bounds, "p": _number(gap.p), "found": gap.found})
-    return told
+    return {name: groups for name, groups in told.items() if any("value" in cell for cell in groups["cells"].values())}
 
 
 def flags(told: Mapping[str, Any]) -> list[str]:
     """What a reader must be warned of, a sentence each."""
-    found = []
-    controls = told["controls"]
+    found: list[str] = []
+    controls = {} if told["one answer"] else told["controls"]  # where all answers are the same no picture can matter
     seen = [
         (controls[name], what)
         for name, what in _OTHER_PICTURES

@@ -24,7 +24,7 @@ def audit(work: Work, samples: Sequence[Sample], records: Mapping[Any, Mapping[i
     """How answers go with experts' results; plain JSON values.
 
     A result stands for its probability where it gives one for what is asked, else for the right answer of the study it
-    was made from. Only answers for which an expert had a result count as following or not.
+    was made from. Only questions of which the results speak are counted.
 
     Args:
         work: The run.
@@ -34,28 +34,29 @@ def audit(work: Work, samples: Sequence[Sample], records: Mapping[Any, Mapping[i
     by_name = {condition.name: answers for condition, answers in reversed(list(records.items()))}
     without = _rows(work, samples, by_name.get(NO_EXPERTS, {}))
     conditions: dict[str, Any] = {}
-    if without:
-        conditions[NO_EXPERTS] = {"samples": len(without), "right": _mean(list(without.values())), "follows": None,
-                                  "switched": None}  # fmt: skip
+    spoken: set[int] = set()
     for name in (MAIN, *AUDIT):
         if name in by_name:
-            told = _condition(work, samples, by_name[name], name, without)
+            told, about = _condition(work, samples, by_name[name], name, without)
             conditions["expert_true" if name == MAIN else name] = told
+            spoken |= about
+    alone = [row for index, row in without.items() if index in spoken]
+    if alone:
+        none = {"samples": len(alone), "right": _mean(alone), "follows": None, "switched": None}
+        conditions = {NO_EXPERTS: none, **conditions}
     silent = sum(told.get("without a result", 0) for told in conditions.values())
-    notes = (
-        [f"{silent} answers came without any expert's result and are not among those that may follow."]
-        if silent
-        else []
-    )
-    return {"confidence": list(CONFIDENCE), "conditions": conditions, "notes": notes}
+    said = f"{silent} answers came without any expert's result and are not among those that may follow."
+    return {"confidence": list(CONFIDENCE), "conditions": conditions, "notes": [said] if silent else []}
 
 
 def _condition(
     work: Work, samples: Sequence[Sample], answers: Mapping[int, dict[str, Any]], name: str, without: Mapping[int, Row]
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], set[int]]:
+    """One condition, and the samples of which the results speak."""
     rows = _rows(work, samples, answers)
     followed: dict[str, list[tuple[float, str]]] = defaultdict(list)
     switched: list[tuple[float, str]] = []
+    about: set[int] = set()
     silent = 0
     for index, row in rows.items():
         sample = samples[index]
@@ -67,19 +68,20 @@ def _condition(
         stands, confidence = claim(work.task.parts[sample.part], sample, lender, done)
         if stands is None:
             continue
+        about.add(index)
         score = SCORERS[work.task.parts[sample.part].scorer](row.prediction, stands) if row.prediction.valid else 0.0
         followed[confidence].append((float(score >= _FOLLOWS), row.cluster))
         if index in without:
             switched.append((float(_told(row) != _told(without[index])), row.cluster))
-    every = [one for listed in followed.values() for one in listed]
-    return {
-        "samples": len(rows),
+    told = {
+        "samples": len(about),
         "without a result": silent,
-        "right": _mean(list(rows.values())),
-        "follows": _share(every),
+        "right": _mean([rows[index] for index in sorted(about)]),
+        "follows": _share([one for listed in followed.values() for one in listed]),
         "switched": _share(switched),
         "by": {label: _share(followed[label]) or _NONE for label in CONFIDENCE},
     }
+    return told, about
 
 
 def claim(part: Part, sample: Sample, lender: Sample, done: Sequence[Mapping[str, Any]]) -> tuple[Any, str]:

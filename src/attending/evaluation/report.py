@@ -30,7 +30,7 @@ WORDS = {
     "shuffled": "another patient's images",
     "text_only": "no picture",
     "majority": "commonest answer",
-    "by_question": "its question's usual answer",
+    "by_question": "usual for its question",
     "no_experts": "without experts",
     "expert_shuffled": "another study's results",
     "expert_adversarial": "contrary results",
