@@ -1,4 +1,4 @@
-"""Run one expert on 256 x 256 x 128 voxels with a network of the published size; print the peak memory in MB."""
+"""Run one expert on 256 x 256 x 128 voxels with a network of the published size; print the peak memory in bytes."""
 
 import resource
 import sys
@@ -38,9 +38,9 @@ def main(which: str, structures: str) -> None:
     finding = run_expert(expert, study, arguments, seconds=3000)
     assert finding.status == "done", finding.text
     took = time.monotonic() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{peak:.0f} MB, {took:.0f} s, window {finding.record.settings['window']}", file=sys.stderr)
-    print(round(peak))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"{peak / 1e6:.0f} MB, {took:.0f} s, window {finding.record.settings['window']}", file=sys.stderr)
+    print(peak)
 
 
 if __name__ == "__main__":

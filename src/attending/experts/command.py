@@ -69,23 +69,24 @@ class Command:
         from attending.experts.segment import tell
 
         used, warnings = fit(self.card, study)
+        first = used[0].volume
         with TemporaryDirectory(prefix="attending-expert-") as temporary:
             source, result = Path(temporary) / "in", Path(temporary) / "out"
             source.mkdir()
             result.mkdir()
-            files = []
-            for channel, series in enumerate(used):  # nnU-Net's names: case, channel
-                files.append(source / f"case_{channel:04d}.nii.gz")
-                array = series.volume.array
-                moved = np.moveaxis(array, 0, -1) if array.ndim == 4 else array
-                nib.save(nib.Nifti1Image(moved, series.volume.affine), files[-1])
-            self._call(self._words(files[0], result, arguments), Path(temporary))
+            for channel, series in enumerate(used):
+                # nnU-Net's names (case, channel); it wants all channels on one grid, that of the first.
+                volume = series.volume
+                if not same_grid(volume, first):
+                    volume = resample(volume, first, nearest=False, outside=float(volume.array.min()))
+                    warnings.append(f"{series.sequence} lies on another grid than {used[0].sequence} and was resampled")
+                _save(volume, source / f"case_{channel:04d}.nii.gz")
+            self._call(self._words(source / "case_0000.nii.gz", result, arguments), Path(temporary))
             labels = _read(result / self.output)
-        volume = used[0].volume
-        if not same_grid(labels, volume):
-            labels = resample(labels, volume, nearest=True)
+        if not same_grid(labels, first):
+            labels = resample(labels, first, nearest=True)
             warnings.append(f"{self.card.name} answered on another grid; its mask was resampled")
-        labels = Volume(labels.array, volume.affine, series=volume.series)
+        labels = Volume(labels.array, first.affine, series=first.series)
         record = Record(
             "",
             self.card.version,
@@ -124,6 +125,16 @@ class Command:
                 process.wait()
         if process.returncode:
             raise ExpertError(f"the program ended with {process.returncode}: {_last_line(log)}")
+
+
+def _save(volume: Volume, path: Path) -> None:
+    """Write an image with both of NIfTI's transforms, since programs differ in which one they read."""
+    array = np.moveaxis(volume.array, 0, -1) if volume.array.ndim == 4 else volume.array
+    image = nib.Nifti1Image(array, volume.affine)
+    image.set_qform(volume.affine, code="scanner")
+    image.set_sform(volume.affine, code="scanner")
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
 
 
 def _last_line(log: Path) -> str:

@@ -124,8 +124,9 @@ class AtPoints:
 
         recipe = self.vista.bundle.recipe()
         grid = network_grid(volume, recipe.spacing, recipe.orientation)
-        # MONAI takes a point in the first plane of a window for one outside it, and rounds to look voxels up.
-        at = np.clip(grid.to_voxels([point[:3] for point in self.points]), 0.01, np.array(grid.shape) - 1)
+        # Whole voxels, since MONAI rounds to look them up and may so leave a window; not the image's first plane, since
+        # it takes a point in the first plane of a window for one outside it.
+        at = np.rint(grid.to_voxels([point[:3] for point in self.points])).clip(0.01, np.array(grid.shape) - 1)
         positive = np.array([point.positive for point in self.points])
         classes = torch.tensor([[label]], device=device)
         prompts = {
@@ -150,9 +151,9 @@ def around_points(
     device: torch.device,
     prompts: Mapping[str, Any],
 ) -> npt.NDArray[np.float32]:
-    """The network's logits `[X, Y, Z]` in windows centred on the points, their mean where windows overlap, else NaN.
+    """The network's logits `[X, Y, Z]` in windows centred on the points, summed over the points; NaN in no window.
 
-    As MONAI's `point_based_window_inferer`, but a window that several points share is looked at once.
+    The values of MONAI's `point_based_window_inferer`; a window that several points share is looked at once.
 
     Args:
         network: VISTA3D.
@@ -176,10 +177,11 @@ def around_points(
     image = torch.nn.functional.pad(image, both)
     points = points + before
     last = np.array(image.shape[1:]) - roi
-    starts = np.unique(np.clip(points.astype(int) - np.array(roi) // 2, 0, last), axis=0).tolist()
+    corners = np.clip(points.astype(int) - np.array(roi) // 2, 0, last)
+    starts, shared = np.unique(corners, axis=0, return_counts=True)
     coordinates = torch.tensor(points[None], dtype=torch.float32, device=device)
-    sums, counts = torch.zeros(image.shape[1:]), torch.zeros(image.shape[1:])
-    for done, start in enumerate(starts):
+    sums, seen = torch.zeros(image.shape[1:]), torch.zeros(image.shape[1:], dtype=torch.bool)
+    for done, start in enumerate(starts.tolist()):
         step(done, len(starts))
         place = tuple(slice(a, a + side) for a, side in zip(start, roi, strict=True))
         patch = (slice(None), slice(None), *place)
@@ -189,7 +191,7 @@ def around_points(
         logits = torch.as_tensor(out)[0, 0].float().cpu()
         if not torch.isfinite(logits).all():
             raise ExpertError("the network returned values that are no numbers")
-        sums[place] += logits
-        counts[place] += 1
+        sums[place] += logits * int(shared[done])
+        seen[place] = True
     step(len(starts), len(starts))
-    return (sums / counts)[inner].numpy()
+    return sums.where(seen, torch.nan)[inner].numpy()

@@ -16,7 +16,7 @@ Predict = Callable[[torch.Tensor], torch.Tensor]
 _MULTIPLE = 32  # a window's side is a multiple of this, so that networks can halve it five times
 MAX_BYTES_ON_CPU = 2 * 128**3
 """Of one feature of a window."""
-_THIN = 8  # planes of a slab at most, so that what is handed out takes little next to the buffers
+_THIN = 4  # planes of a slab at most, so that what is handed out takes little next to the buffers
 
 
 def window_for(shape: Sequence[int], roi: Sequence[int], device: torch.device) -> tuple[int, int, int]:
@@ -90,14 +90,12 @@ def blended(
     for index, start in enumerate(starts):
         for place in (place for place in places if place[0].start == start):
             step(done, total)
-            out = predict(image[(slice(None), *place)][None]).float().cpu()
-            if not torch.isfinite(out).all():
-                raise ExpertError("the network returned values that are no numbers")
+            out = predict(image[(slice(None), *place)][None])
             if out.ndim != 4 or out.shape[1:] != weight.shape:
                 raise ExpertError(f"the network returned the shape {tuple(out.shape)} for a window of {tuple(roi)}")
             if sums is None:
                 sums = torch.zeros(len(out), *weights.shape[1:], dtype=buffer)
-            sums[:, :, place[1], place[2]] += out.mul_(weight)
+            _add(out, weight, sums, place[1:])
             weights[:, :, place[1], place[2]] += weight
             del out
             done += 1
@@ -116,6 +114,15 @@ def blended(
             moved[: roi[0] - ready] = moved[ready:].clone()
             moved[roi[0] - ready :] = 0
     step(done, total)
+
+
+def _add(out: torch.Tensor, weight: torch.Tensor, sums: torch.Tensor, place: tuple[slice, slice]) -> None:
+    """Add a window's weighted output to the sums, channel by channel, since whole copies of it are large."""
+    for blend, channel in zip(sums, out, strict=True):
+        values = channel.float().cpu()
+        if not torch.isfinite(values).all():
+            raise ExpertError("the network returned values that are no numbers")
+        blend[:, place[0], place[1]] += values * weight
 
 
 def _places(shape: Sequence[int], roi: Sequence[int], overlap: float) -> list[tuple[slice, slice, slice]]:
