@@ -3,9 +3,11 @@
 import fcntl
 import hashlib
 import json
+import re
 import sys
 import textwrap
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -70,17 +72,139 @@ def test_a_command_segments_on_the_source_grid(tmp_path, study):
     assert run_expert(expert, study, {"level": "500; touch ran"}).status == "refused"
 
 
-def test_folders_as_nnunet_takes_them(tmp_path, study):
-    program = """
-        import sys, pathlib, shutil, nibabel as nib, numpy as np
-        (case,) = pathlib.Path(sys.argv[1]).glob("case_0000.nii.gz")
-        image = nib.load(case)
-        mask = nib.Nifti1Image(np.ones(image.shape, np.uint8), image.affine)
-        nib.save(mask, pathlib.Path(sys.argv[2]) / "case.nii.gz")
-    """
-    found = run_expert(read_card(card(tmp_path, program, words='"{input_folder}", "{output_folder}"')), study)
+NNUNET = """
+    import argparse, json, os, pathlib, re, nibabel as nib, numpy as np
+
+    parser = argparse.ArgumentParser()
+    for short, long in (("-i", "--input"), ("-o", "--output"), ("-d", "--dataset"), ("-c", "--configuration")):
+        parser.add_argument(short, long, required=True)
+    given = parser.parse_args()
+    model = pathlib.Path(os.environ["nnUNet_results"]) / f"Dataset{int(given.dataset):03d}_TEST" / given.configuration
+    channels = json.loads((model / "dataset.json").read_text())["channel_names"]
+    files = sorted(os.listdir(given.input))
+    cases = {}
+    for name in files:
+        case, channel = re.fullmatch(r"(.+)_([0-9]{4})[.]nii[.]gz", name).groups()
+        cases.setdefault(case, []).append(int(channel))
+    assert list(cases.values()) == [list(range(len(channels)))], files
+    images = [nib.load(os.path.join(given.input, name)) for name in files]
+    for image in images:
+        assert image.ndim == 3 and image.shape == images[0].shape and np.allclose(image.affine, images[0].affine)
+        assert image.header["qform_code"] and np.allclose(image.get_qform(), image.affine, atol=1e-3)
+        assert image.header.get_xyzt_units()[0] == "mm"
+    bright = np.all([np.asarray(image.dataobj) > 100 for image in images], axis=0)
+    mask = nib.Nifti1Image(bright.astype(np.uint8), images[0].affine)
+    for case in cases:
+        nib.save(mask, os.path.join(given.output, f"{case}.nii.gz"))
+    for other in ("dataset.json", "plans.json", "predict_from_raw_data_args.json"):
+        pathlib.Path(given.output, other).write_text("{}")
+"""
+
+
+@pytest.fixture
+def nnunet(tmp_path, monkeypatch):
+    """A program that stands where nnU-Net v2 would, and is as strict about what it is given."""
+    program = tmp_path / "bin" / "nnUNetv2_predict"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\n{textwrap.dedent(NNUNET)}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+
+    def model(dataset, channels):
+        folder = tmp_path / "results" / f"Dataset{dataset}_TEST" / "3d_fullres"
+        folder.mkdir(parents=True)
+        (folder / "dataset.json").write_text(json.dumps({"channel_names": dict(enumerate(channels))}))
+
+    return model
+
+
+def documented_card(name):
+    page = (Path(__file__).parents[2] / "docs" / "experts.md").read_text()
+    return next(block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if f"name: {name}" in block)
+
+
+def head(affines):
+    values = np.random.default_rng(0).integers(0, 900, (10, 12, 8)).astype(np.int16)
+    roles = ("flair", "t1", "t1ce", "t2")
+    series = zip(roles, affines, strict=True)
+    return study_of(*(series_of(values, a, "MR", r, sequence=r, body_part="BRAIN") for r, a in series))
+
+
+def test_nnunet_is_an_expert_by_the_card_of_the_page(tmp_path, nnunet):
+    nnunet("137", ["T1", "T1CE", "T2", "FLAIR"])
+    path = tmp_path / "cards" / "nnunet.yaml"
+    path.write_text(documented_card("NNUNET_TUMOR"))
+    study = head([oblique()] * 4)
+    found = run_expert(find_expert("nnunet_tumor"), study)
     assert found.status == "done", found.text
-    assert found.segmentation.present == (1,)
+    assert list(found.record.inputs) == ["t1", "t1ce", "t2", "flair"]
+    np.testing.assert_array_equal(found.segmentation.labels.array, study.series[0].volume.array > 100)
+    assert found.segmentation.names == {1: "edema", 2: "necrotic core", 3: "enhancing tumor"}
+    assert found.measurements["edema"]["largest_components"]
+    assert found.warnings == ()
+    assert found.record.settings["argv"][0] == "nnUNetv2_predict"
+
+
+def test_sequences_on_other_grids_reach_nnunet_on_the_first_ones(tmp_path, nnunet):
+    nnunet("137", ["T1", "T1CE", "T2", "FLAIR"])
+    path = tmp_path / "cards" / "nnunet.yaml"
+    path.write_text(documented_card("NNUNET_TUMOR"))
+    study = head([oblique((1.0, 1.0, 2.0)), oblique(), oblique(), oblique((1.0, 1.0, 2.0))])
+    found = run_expert(read_card(path), study)
+    assert found.status == "done", found.text
+    assert same_grid(found.segmentation.labels, study.sequences["t1"].volume)
+    assert found.warnings == tuple(f"{role} lies on another grid than t1 and was resampled" for role in ("t2", "flair"))
+
+
+def test_what_nnunet_refuses_is_told_with_its_last_line(tmp_path, nnunet):
+    nnunet("137", ["T1"])  # trained on fewer channels than the card gives
+    path = tmp_path / "cards" / "nnunet.yaml"
+    path.write_text(documented_card("NNUNET_TUMOR"))
+    found = run_expert(read_card(path), head([oblique()] * 4))
+    assert found.status == "failed"
+    assert "the program ended with 1: AssertionError: ['case_0000.nii.gz'" in found.text
+
+
+def test_a_number_without_quotes_in_a_command_is_refused(tmp_path):
+    path = tmp_path / "cards" / "a.yaml"
+    path.write_text(documented_card("NNUNET_TUMOR").replace('"137"', "137"))
+    with pytest.raises(InputError, match="expected a list: the program, then its arguments"):
+        read_card(path)
+
+
+def test_totalsegmentator_is_an_expert_by_the_card_of_the_page(tmp_path, monkeypatch, study):
+    program = """
+        import argparse, nibabel as nib, numpy as np
+        parser = argparse.ArgumentParser()
+        parser.add_argument("-i", required=True)
+        parser.add_argument("-o", required=True)
+        parser.add_argument("--ml", action="store_true", required=True)
+        given = parser.parse_args()
+        image = nib.load(given.i)
+        nib.save(nib.Nifti1Image(np.where(np.asarray(image.dataobj) > 0, 5, 0).astype(np.uint8), image.affine), given.o)
+    """
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "TotalSegmentator"
+    script.write_text(f"#!{sys.executable}\n{textwrap.dedent(program)}")
+    script.chmod(0o755)
+    path = tmp_path / "cards" / "total.yaml"
+    path.write_text(documented_card("TOTAL"))
+    assert "TotalSegmentator is not on the path" in read_card(path).available()
+    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+    found = run_expert(read_card(path), study)
+    assert found.status == "done", found.text
+    assert found.segmentation.present == (5,)
+    assert "liver: " in found.text
+    assert "Not found: spleen." in found.text
+
+
+def test_the_bundle_card_of_the_page_is_read_and_says_where_it_looks(tmp_path):
+    path = tmp_path / "cards" / "spleen.yaml"
+    path.write_text(documented_card("SPLEEN"))
+    missing = read_card(path).available()
+    assert "copy the MONAI bundle spleen_ct_segmentation there" in missing
+    assert "experts pull" not in missing  # that fetches the built-in ones alone
 
 
 def test_a_mask_on_another_grid_is_brought_back_and_said_so(tmp_path, study):

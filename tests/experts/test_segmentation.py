@@ -111,7 +111,7 @@ def _float32(monkeypatch):
 
 @pytest.mark.usefixtures("_float32")
 @pytest.mark.parametrize("shape", [(40, 36, 20), (24, 30, 62)])  # the longest axis is the first, and the last
-def test_all_classes_in_one_pass_and_classes_in_turns_give_the_same_mask(tmp_path, monkeypatch, shape):
+def test_many_classes_in_one_pass_and_classes_in_turns_give_the_same_mask(tmp_path, monkeypatch, shape):
     study, folder = ct_study(shape), vista3d_bundle(tmp_path / "b")
     counts = {}
 
@@ -119,7 +119,7 @@ def test_all_classes_in_one_pass_and_classes_in_turns_give_the_same_mask(tmp_pat
         steps = []
         monkeypatch.setattr("attending.experts.vista3d._BUFFER_BYTES", room)
         found = run_expert(
-            Vista3D(folder), study, {"structures": "everything"}, progress=lambda *step: steps.append(step)
+            Vista3D(folder), study, {"structures": "cardiovascular"}, progress=lambda *step: steps.append(step)
         )
         done = [done for done, _ in steps]
         assert done == sorted(done)
@@ -129,8 +129,8 @@ def test_all_classes_in_one_pass_and_classes_in_turns_give_the_same_mask(tmp_pat
 
     at_once = masks("at once", 1 << 30)
     in_turns = masks("in turns", 4 * 4 * 32 * 32 * 33)  # room for a few classes, less than for the 8 features
-    assert len(np.unique(at_once)) > 20
-    assert counts["in turns"] >= 10 * counts["at once"]
+    assert len(np.unique(at_once)) > 5
+    assert counts["in turns"] == 5 * counts["at once"]
     assert (at_once == in_turns).mean() > 0.9999  # a sum of products in another order
 
 
