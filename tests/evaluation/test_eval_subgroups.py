@@ -41,7 +41,7 @@ def test_chance_with_few_patients_and_with_several_samples_each(size, repeats):
         right = (rng.random((size, repeats)) < ease[:, None]).astype(float).ravel()
         names = {"age": list(np.repeat(rng.choice(["a", "b", "c", "d"], size), repeats))}
         who = list(np.repeat([str(number) for number in range(size)], repeats))
-        reported += any(gap.found for gap in gaps(right, names, clusters=who, seed=seed, draws=500))
+        reported += any(gap.found for gap in gaps(right, names, clusters=who, seed=seed, draws=250))
     assert reported <= 10
 
 
