@@ -188,7 +188,9 @@ class TestWhatThePublishedOnesLack:
     def test_two_experts_of_one_study(self):
         cases = phantom_cases("ct+cxr", [3], "A", findings=["liver lesion:size=40", "cardiomegaly"], shape=CT)
         for codec in (Published(), Tools()):
-            (one,) = expert_conversations(cases, codec, kinds=["two experts"]).conversations
+            dataset = expert_conversations(cases, codec, kinds=["two experts", "wrong expert"])
+            one, declined = dataset.conversations
+            assert "BRATS examines" in said(declined)[-1]  # the other two fit this study
             assert one.facts["expert"] == "VISTA3D, CXR"
             assert one.facts["status"] == "done, done"
             assert said(one)[-1].startswith("hepatic tumor: yes; ")
@@ -310,6 +312,45 @@ class TestRealExperts:
         assert dataset.counts["passed over: the expert measures what is not there"] == 1
         missed = "passed over: the expert did not mark what is there, so there is nothing to measure"
         assert dataset.counts[missed] == 3
+
+
+class TestTruthExpert:
+    def finding(self, case, card, mistake="", about="", seed=0, **arguments):
+        from attending.corpora.truth_expert import TruthExpert
+        from attending.experts import run_expert
+
+        return run_expert(TruthExpert(card, case, seed, mistake, about), case.study, arguments)
+
+    def test_its_mask_is_the_true_one_of_the_group_asked_for(self, tmp_path):
+        case = decathlon.cases(files.decathlon(tmp_path))[0].open()
+        vista3d = cards()[1]
+        found = self.finding(case, vista3d, structures="hepatic tumor")
+        assert found.status == "done"
+        assert (found.segmentation.labels.array == case.labels.array).all()
+        assert found.measurements["hepatic tumor"]["volume_ml"] == pytest.approx(6 * 6 * 3 * 2 / 1000)
+        organs = self.finding(case, vista3d, structures="muscles")
+        assert organs.segmentation.present == ()
+        missed = self.finding(case, vista3d, "misses", structures="hepatic tumor")
+        assert missed.segmentation.present == (1,)
+
+    def test_it_refuses_what_the_expert_would_refuse(self, tmp_path):
+        case = decathlon.cases(files.decathlon(tmp_path))[0].open()
+        brats_card, vista3d, cxr = cards()
+        assert self.finding(case, brats_card).status == "refused"
+        assert self.finding(case, cxr).status == "refused"
+        assert self.finding(case, vista3d, structures="the heart").status == "refused"
+        assert self.finding(case, vista3d, "fails").status == "failed"
+
+    def test_probabilities_lie_on_the_side_of_the_truth_but_for_the_mistake(self):
+        case = phantom_cases("cxr", [3], "A", findings=["cardiomegaly"], shape=CXR)[0].open()
+        card = cards()[2]
+        for seed in range(20):
+            scores = self.finding(case, card, seed=seed).scores
+            assert [name for name, score in scores.items() if score >= 0.5] == ["Cardiomegaly"]
+            assert self.finding(case, card, "misses", "Cardiomegaly", seed).scores["Cardiomegaly"] < 0.5
+            assert self.finding(case, card, "invents", "Edema", seed).scores["Edema"] > 0.5
+            assert 0.45 <= self.finding(case, card, "unsure", "Edema", seed).scores["Edema"] <= 0.55
+        assert len(scores) == 18
 
 
 class TestReaders:

@@ -114,7 +114,7 @@ def plans_for(case: Labelled, speaker: Speaker, modality: str | None, facts: Map
         found = _chest(case, speaker)
     else:
         return []
-    return [*found, *_without(speaker, modality)]
+    return [*found, *_without(case, speaker, modality)]
 
 
 def _ct(case: Labelled, speaker: Speaker) -> list[Plan]:
@@ -399,12 +399,12 @@ def _unsure(name: str, spoken: str) -> Answer:
     )
 
 
-def _without(speaker: Speaker, modality: str) -> list[Plan]:
+def _without(case: Labelled, speaker: Speaker, modality: str) -> list[Plan]:
     """Cards are on the table, and no expert is needed, or the one that is asked for does not fit."""
     kind = str(wording()["answer"]["kind"][modality])
     takes = {"VISTA3D": "CT", "BRATS": "brain MRI", "CXR": "chest X-rays"}
-    own = {"CT": "VISTA3D", "MRI": "BRATS", "CXR": "CXR"}[modality]
-    wrong = str(speaker.rng.choice([name for name in takes if name != own]))
+    fits = {{"CT": "VISTA3D", "MRI": "BRATS", "CXR": "CXR"}[modality]} | ({"CXR"} if case.present else set())
+    wrong = str(speaker.rng.choice([name for name in takes if name not in fits]))
     text = f"{kind} {wrong} examines {takes[wrong]}, so I did not ask it."
     return [
         Plan("no expert needed", speaker.ask("kind"), (say(kind),)),

@@ -7,7 +7,7 @@ trained on the texts that it will meet, and a line that its parser does not take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -114,8 +114,8 @@ def _chosen(
     balanced: bool,
     mistakes: bool,
     gather: Gather[_Row],
-) -> list[_Row]:
-    """The conversations to make, in the order of the cases."""
+) -> Iterator[_Row]:
+    """The conversations to make, in the order of the cases; without balancing while each case is still open."""
     rows: list[tuple[_Row, Plan]] = []
     for number in range(len(cases)):
         try:
@@ -126,8 +126,12 @@ def _chosen(
         for place, plan in enumerate(plans):
             if (kinds and plan.kind not in kinds) or (plan.mistake and not mistakes):
                 continue
-            rows.append((_Row(number, place, split), plan))
-    return [row for row, _ in (_balance(rows) if balanced else rows)]
+            row = _Row(number, place, split)
+            if balanced:
+                rows.append((row, plan))
+            else:
+                yield row
+    yield from (row for row, _ in _balance(rows))
 
 
 def _balance(rows: list[tuple[_Row, Plan]]) -> list[tuple[_Row, Plan]]:
