@@ -114,6 +114,7 @@ def wait_for(there, process):
         os.sched_yield()
 
 
+@pytest.mark.slow  # two processes load the libraries
 def test_shards_share_the_work_and_give_the_same_numbers(tmp_path):
     alone = evaluate(run(plan_of(tmp_path), load=reader))
     plan = Plan("vqa-rad", "scripted", tmp_path / "two", tmp_path / "cache", tmp_path / "rad")

@@ -72,6 +72,7 @@ def run(
     Example: `attending eval vqa-rad slake --model m3-8b --data datasets --out results/m3-8b`
     """
     from attending.evaluation.runner import Plan
+    from attending.evaluation.task import find_task
 
     if engine not in ("local", "ray"):
         raise InputError("expected local or ray", field="--engine", value=engine)
@@ -96,6 +97,8 @@ def run(
         )
         for one, name in zip(task, names, strict=True)
     ]
+    if len(plans[0].seeds) > 1 and not temperature and not all(find_task(one).temperature for one in task):
+        warn("several seeds give the same answers where the temperature is 0; give --temperature")
     works = [_run(plan, shards, engine) for plan in plans]
     _finish(out, works, model, as_json)
 
