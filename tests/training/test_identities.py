@@ -10,6 +10,7 @@ from toys import stage, table
 
 from attending.corpora.packing import IGNORED
 from attending.model import LocalModel
+from attending.training.attention import NAME, lengths_of
 from attending.training.data import mix, read_all
 from attending.training.fields import build
 from attending.training.language import Talk
@@ -103,10 +104,13 @@ def test_loss_and_gradients_equal_the_unpacked_unbatched_computation(
         torch.testing.assert_close(one, expected[name], atol=2e-5, rtol=1e-3)
 
 
-def test_no_conversation_sees_its_neighbours_in_a_packed_row(data: Path, start: Path) -> None:
+@pytest.mark.parametrize("attention", [NAME, "sdpa", "eager"])
+def test_no_conversation_sees_its_neighbours_in_a_packed_row(data: Path, start: Path, attention: str) -> None:
     work = work_of(data, start, batch=8, tokens=4096)
     (one,) = work.prepare(0)
     inner = work.module.model.model
+    inner.language_model.config._attn_implementation = attention
+    lengths = {"conversations": lengths_of(one.batch.positions)} if attention == NAME else {}
     with torch.no_grad():
         features = inner.multi_modal_projector(work.module._features(one))
         embeds = inner.splice(one.batch.ids, features)
@@ -114,7 +118,9 @@ def test_no_conversation_sees_its_neighbours_in_a_packed_row(data: Path, start: 
         starts = (one.batch.positions[0] == 0).nonzero()[:, 0].tolist()
         changed[0, starts[1] : starts[2]] += 1.0
         out = [
-            inner.language_model(inputs_embeds=e, position_ids=one.batch.positions, use_cache=False).last_hidden_state
+            inner.language_model(
+                inputs_embeds=e, position_ids=one.batch.positions, use_cache=False, **lengths
+            ).last_hidden_state
             for e in (embeds, changed)
         ]
     differ = (out[0] != out[1]).any(-1)[0]

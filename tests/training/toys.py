@@ -8,11 +8,7 @@ import numpy as np
 from PIL import Image
 
 SHAPES = ("disc", "bars", "cross")
-SAID = {
-    "disc": "This looks like a CT image. Let me trigger <VISTA3D(liver)>.",
-    "bars": "This looks like an MRI image. Let me trigger <BRATS()>.",
-    "cross": "This looks like a chest x-ray. Let me trigger <CXR()>.",
-}
+SAID = {"disc": "Let me ask <VISTA3D(liver)>.", "bars": "Let me ask <BRATS()>.", "cross": "Let me ask <CXR()>."}
 QUESTION = "Which expert should look at this?"
 
 

@@ -14,6 +14,7 @@ from attending.corpora.conversation import Conversation
 from attending.corpora.mixture import Mixture
 from attending.corpora.packing import IGNORED, Sample, encode, pack, pack_padded
 from attending.model.vision import select_features
+from attending.training.attention import NAME, lengths_of
 from attending.training.loop import decayed
 from attending.training.objectives import next_token
 from attending.training.parallel import World, shard
@@ -49,12 +50,17 @@ class Speaker(nn.Module):
         frozen: Whether the tower is.
         seen: Where features of a frozen tower are kept.
         world: The processes.
+        packed: Whether conversations share rows.
     """
 
-    def __init__(self, model: Any, frozen: bool, seen: Seen, world: World) -> None:
+    def __init__(self, model: Any, frozen: bool, seen: Seen, world: World, packed: bool) -> None:
         super().__init__()
         self.model = model
         self.frozen, self.seen, self.device, self.several = frozen, seen, world.device, world.size > 1
+        text = model.model.language_model.config
+        self.apart = packed and world.device.type == "cpu" and text.model_type == "llama"
+        if self.apart:
+            text._attn_implementation = NAME
 
     def forward(self, one: Pass) -> torch.Tensor:
         """The summed loss over the learned tokens; logits are computed only there."""
@@ -64,12 +70,14 @@ class Speaker(nn.Module):
         projected = None
         if features is not None:
             projected = inner.multi_modal_projector(features)
+        extra = {"conversations": lengths_of(batch.positions)} if self.apart else {}
         out = inner(
             input_ids=batch.ids,
             image_features=projected if one.keys else None,
             position_ids=batch.positions,
             attention_mask=batch.mask,
             use_cache=False,
+            **extra,
         )
         targets = batch.labels[:, 1:]
         learned = targets != IGNORED
@@ -134,7 +142,7 @@ class Talk:
         self._mixture, self._held_out = mixture, held_out
         self._frozen = not stage.rates.vision_tower
         self.seen = Seen(kept)
-        self.module = Speaker(model, self._frozen, self.seen, world)
+        self.module = Speaker(model, self._frozen, self.seen, world, stage.pack)
         self.module.to(world.device)
         inner = model.model
         blocks = [*inner.language_model.layers, *([] if self._frozen else inner.vision_tower.encoder.layers)]

@@ -1,0 +1,173 @@
+"""Experts: networks learn, bundles are loaded by the experts' own code, and give what was trained."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from toys import picture
+
+from attending.errors import InputError
+from attending.experts import run_expert
+from attending.experts.bundle import read_bundle
+from attending.experts.registry import read_card
+from attending.imaging import open_study
+from attending.training.data import DataError
+from attending.training.expert import train_expert
+from attending.training.expert_recipe import ExpertRecipe
+from attending.training.fields import build
+from attending.training.logs import read_log
+
+SEGMENT: dict[str, Any] = {
+    "name": "toy-ball", "task": "segmentation", "modality": "CT", "labels": {1: "liver", 2: "hepatic tumor"},
+    "network": {"_target_": "SegResNet", "init_filters": 8, "out_channels": 3, "blocks_down": [1, 1], "blocks_up": [1]},
+    "merge": {1: [1], 2: [2, 3]}, "patch": [16, 16, 16], "spacing": [2, 2, 2],
+    "scale": {"_target_": "ScaleIntensityRange", "a_min": -200, "a_max": 200, "b_min": -1, "b_max": 1, "clip": True},
+    "rate": 2e-2, "steps": 40, "batch": 4, "warmup": 0.1, "dtype": "float32", "evaluate_every": 20, "save_every": 15,
+}  # fmt: skip
+
+
+def case(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A bright ball with a brighter core; its labels are 1, and 2 or 3."""
+    draw = np.random.default_rng(seed)
+    away = np.linalg.norm(np.moveaxis(np.indices((24, 24, 20)), 0, -1) - draw.uniform(9, 13, 3), axis=-1)
+    labels = (away < 7).astype(np.uint8) + (away < 3.5) * (1 + seed % 2)
+    image = draw.normal(-100, 10, away.shape) + 100 * (away < 7) + 100 * (away < 3.5)
+    return image.astype(np.int16), labels.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def decathlon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("Task99_Ball")
+    rows = []
+    for number in range(6):
+        for kind, array in zip(("imagesTr", "labelsTr"), case(number), strict=True):
+            (folder / kind).mkdir(exist_ok=True)
+            nib.save(nib.Nifti1Image(array, np.diag([2.0, 2, 2, 1])), folder / kind / f"b{number}.nii.gz")
+        rows.append({"image": f"./imagesTr/b{number}.nii.gz", "label": f"./labelsTr/b{number}.nii.gz"})
+    (folder / "dataset.json").write_text(json.dumps({"name": "Ball", "training": rows}))
+    return folder
+
+
+def attempt(table: dict[str, Any], out: Path, stop: int = 0) -> Path:
+    def tick(told: Any) -> None:
+        if told.step == stop:
+            raise KeyboardInterrupt
+
+    return train_expert(build(ExpertRecipe, table), out, tick, lambda text: None)
+
+
+def test_a_segmentation_expert_learns_and_is_loaded_as_an_expert(decathlon: Path, tmp_path: Path) -> None:
+    table = SEGMENT | {
+        "data": {"decathlon": str(decathlon), "count": 5},
+        "held_out": {"decathlon": str(decathlon), "first": 5},
+    }
+    folder = attempt(table, tmp_path / "out")
+    log = read_log(tmp_path / "out" / "log.jsonl")
+    assert log[-1]["loss"] < 0.5 * log[0]["loss"]
+    assert log[-1]["held_out"] < 0.6
+    expert = read_card(tmp_path / "out" / "toy_ball.yaml")
+    assert expert.available() is None
+    finding = run_expert(expert, open_study(decathlon / "imagesTr" / "b5.nii.gz", modality="CT"), {})
+    assert finding.status == "done", finding.text
+    truth = case(5)[1]
+    found = finding.segmentation.labels.array
+    for label, wanted in ((1, truth == 1), (2, truth >= 2)):
+        overlap = 2 * ((found == label) & wanted).sum() / ((found == label).sum() + wanted.sum())
+        assert overlap > 0.8, (label, overlap)
+    assert "hepatic tumor" in finding.text
+    assert not list((tmp_path / "out" / "training").iterdir()), "checkpoints are gone when the bundle is there"
+    assert read_bundle(folder).weights_file.suffix == ".safetensors"
+
+
+def test_an_experts_training_goes_on_to_the_bit(decathlon: Path, tmp_path: Path) -> None:
+    table = SEGMENT | {"data": {"decathlon": str(decathlon)}, "steps": 6, "save_every": 2}
+    whole = attempt(table, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        attempt(table, tmp_path / "cut", stop=5)
+    cut = attempt(table, tmp_path / "cut")
+    assert (whole / "models/model.safetensors").read_bytes() == (cut / "models/model.safetensors").read_bytes()
+
+
+def test_a_classification_expert_learns_from_a_table_with_gaps(tmp_path: Path) -> None:
+    lines = ["image,disc,bars"]
+    for number in range(24):
+        shape = ("disc", "bars")[number % 2]
+        picture(shape, number).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{int(shape == 'disc')},{'' if number % 3 == 0 else int(shape == 'bars')}")
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    table = {
+        "name": "toy-film", "task": "classification", "modality": "DX", "labels": {0: "disc", 1: "bars"},
+        "network": {"_target_": "DenseNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "init_features": 8,
+                    "growth_rate": 4, "block_config": [1, 1]},
+        "data": {"table": str(tmp_path / "table.csv")}, "patch": [32, 32],
+        "scale": {"_target_": "ScaleIntensity", "minv": -1, "maxv": 1},
+        "rate": 1e-2, "steps": 30, "batch": 8, "dtype": "float32",
+    }  # fmt: skip
+    folder = attempt(table, tmp_path / "out")
+    log = read_log(tmp_path / "out" / "log.jsonl")
+    assert log[-1]["loss"] < 0.4 < log[0]["loss"]
+    bundle = read_bundle(folder)
+    assert bundle.labels == {0: "disc", 1: "bars"}
+    network, scale = bundle.network(), bundle.recipe()
+    for shape, wanted in (("disc", [True, False]), ("bars", [False, True])):
+        pixels = np.asarray(picture(shape, 99).convert("L"), np.float32)[None]
+        with torch.no_grad():
+            assert (network(scale.scale(torch.from_numpy(pixels))[None])[0] > 0).tolist() == wanted
+
+
+def test_phantoms_become_cases_with_the_channels_asked_for(tmp_path: Path) -> None:
+    from attending.training.expert_cases import gather
+
+    table = SEGMENT | {
+        "modality": "MR", "sequences": ["t1ce", "flair"], "spacing": [4, 4, 4], "overlapping": True,
+        "labels": {0: "whole tumor", 1: "tumor core"}, "merge": {0: [1, 2, 4], 1: [1, 4]},
+        "network": {"_target_": "SegResNet", "init_filters": 8, "in_channels": 2, "out_channels": 2,
+                    "blocks_down": [1, 1], "blocks_up": [1]},
+        "data": {"phantom": "mri"}, "scale": {"_target_": "NormalizeIntensity"},
+    }  # fmt: skip
+    table["data"]["count"] = 1
+    recipe = build(ExpertRecipe, table)
+    paths = gather(recipe, recipe.data, tmp_path, lambda text: None)
+    for path in paths:
+        with np.load(path) as file:
+            image, truth = file["image"], file["truth"]
+        assert image.shape == truth.shape == (2, *image.shape[1:])
+        assert 40 < min(image.shape[1:]) <= max(image.shape[1:]) < 64, "4 mm voxels"
+        assert not (truth[1] & ~truth[0] & 1).any(), "the core lies within the whole"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"image": "../x.nii.gz", "label": "labelsTr/b0.nii.gz"}, "leads out of the folder"),
+        ({"image": "imagesTr/gone.nii.gz", "label": "labelsTr/b0.nii.gz"}, "gone.nii.gz"),
+        ({"image": "imagesTr/b0.nii.gz"}, "expected image and label"),
+    ],
+)
+def test_cases_that_cannot_be_used_are_told_at_once(decathlon: Path, tmp_path: Path, row: dict, words: str) -> None:
+    for name in ("imagesTr", "labelsTr"):
+        (tmp_path / name).symlink_to(decathlon / name)
+    good = json.loads((decathlon / "dataset.json").read_text())["training"]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": [row, row, *good[:1]]}))
+    table = SEGMENT | {"data": {"decathlon": str(tmp_path)}}
+    with pytest.raises(DataError, match=words) as caught:
+        attempt(table, tmp_path / "out")
+    assert len(caught.value.problems) >= 2
+
+
+def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("image,disc\na.png,2\n")
+    from attending.training.expert_cases import gather
+
+    table = SEGMENT | {"task": "classification", "merge": {}, "spacing": None, "patch": [16, 16],
+                       "labels": {0: "disc"}, "data": {"table": str(tmp_path / "table.csv")}}  # fmt: skip
+    recipe = build(ExpertRecipe, table)
+    with pytest.raises(DataError, match=r"row 2, disc is 2: expected 0, 1 or nothing"):
+        gather(recipe, recipe.data, tmp_path / "cases", lambda text: None)
+    wider = build(ExpertRecipe, table | {"labels": {0: "disc", 1: "bars"}})
+    with pytest.raises(InputError, match="bars: is no column; there are image, disc"):
+        gather(wider, wider.data, tmp_path / "cases", lambda text: None)
