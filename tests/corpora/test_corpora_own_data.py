@@ -1,6 +1,7 @@
 """Data of one's own: LLaVA-style JSON, tables, and what `convert` writes."""
 
 import json
+from dataclasses import replace
 
 import published_files as files
 import pytest
@@ -221,6 +222,8 @@ def test_broken_pictures_are_found_before_training(tmp_path):
     assert not dataset.problems  # headers are not read for the counts
     problems = check_images(dataset)
     assert len(problems) == 2
+    unknown = replace(dataset, images=None)  # then they are looked up in the conversations
+    assert list(map(str, check_images(unknown))) == list(map(str, problems))
     assert {"xmlab1", "xmlab2"} == {str(one).split("imgs/")[1].split("/")[0] for one in problems}
 
 
@@ -232,3 +235,7 @@ def test_a_sheet_shows_conversations_even_where_pictures_are_broken(tmp_path):
     assert picture.pixels.shape[0] > 240
     assert len(picture.pixels[..., 0].ravel().nonzero()[0]) > 1000
     assert conversation_sheet(Dataset("empty", "train", [], {})).pixels.size
+
+
+def test_no_phantom_is_made_to_look_at_files():
+    assert check_images(read("phantom", None, cases=100_000)) == []

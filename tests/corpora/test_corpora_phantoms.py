@@ -73,6 +73,8 @@ class TestStream:
             read("phantom", None, kinds="pet")
         with pytest.raises(InputError, match="its options are: kinds, cases"):
             read("phantom", None, kind="ct")
+        with pytest.raises(InputError, match="questions is 0: expected 1 or more"):
+            read("phantom", None, questions=0)
         with pytest.raises(InputError, match="900000 seeds"):
             read("phantom", None, cases=900_001)
 

@@ -82,7 +82,7 @@ def check(
             warn(f"{one}: {error}")
     if images:
         for dataset in datasets:
-            with progress(f"pictures of {dataset.split}", len(dataset.conversations)) as advance:
+            with progress(f"pictures of {dataset.split}", len(dataset.images or ())) as advance:
                 dataset.problems.extend(check_images(dataset, advance))
     with progress("leaks"):
         leaks = check_leaks(datasets)

@@ -127,22 +127,21 @@ def load_picture(image: Path | Picture) -> Picture:
 
 
 def check_images(dataset: Dataset, progress: Progress = lambda done: None) -> list[InputError]:
-    """Decode every image that conversations show, each once; a problem for each that cannot be shown.
+    """Decode every file that a dataset rests on, each once; a problem for each that cannot be shown.
 
     Args:
-        dataset: What to look at; pictures made in memory are passed over.
-        progress: Called with the number of conversations looked at.
+        dataset: What to look at; pictures that are made, not read, are not looked at.
+        progress: Called with the number of files looked at.
     """
-    seen: set[Path] = set()
+    paths = dataset.images
+    if paths is None:
+        shown = (image for conversation in dataset.conversations for image in conversation.images)
+        paths = tuple(dict.fromkeys(image for image in shown if isinstance(image, Path)))
     problems = []
-    for done, conversation in enumerate(dataset.conversations, 1):
-        for image in conversation.images:
-            if not isinstance(image, Path) or image in seen:
-                continue
-            seen.add(image)
-            try:
-                load_picture(image)
-            except InputError as error:
-                problems.append(error)
+    for done, path in enumerate(paths, 1):
+        try:
+            load_picture(path)
+        except InputError as error:
+            problems.append(error)
         progress(done)
     return problems

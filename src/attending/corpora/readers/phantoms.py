@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,12 +38,6 @@ _HOME = {
     "fracture": tuple(range(63, 87)),
 }  # fmt: skip
 """Where a finding would be, by VISTA3D's ids: a question about one that is absent shows that place too."""
-
-
-class _Row(NamedTuple):
-    kind: str
-    seed: int
-    place: int
 
 
 def read(
@@ -81,23 +75,25 @@ def read(
     for kind in wanted:
         if kind not in STUDIES:
             raise InputError(f"expected some of {', '.join(STUDIES)}", field="kinds", value=kind)
+    if questions < 1:
+        raise InputError("expected 1 or more", field="questions", value=questions)
     seeds = seeds_of(_SPLIT[split], first, cases)
 
     @lru_cache(maxsize=2)
     def case(kind: str, seed: int) -> Case:
         return generate(kind, seed, hospitals[seed % len(hospitals)], shape=shape_of(kind, size))
 
-    def make(row: _Row) -> Conversation:
-        made = case(row.kind, row.seed)
-        truth = made.truth.to_dict()
-        labels, instances = made.labels, made.visits[-1].instances
-        return _conversation(truth, row.place, made.volumes, labels, instances, split)
+    def make(index: int) -> Conversation:  # patient by patient, of each all kinds, of each all questions
+        rest, place = divmod(index, questions)
+        at, kind = divmod(rest, len(wanted))
+        made = case(wanted[kind], seeds[at])
+        return _conversation(made.truth.to_dict(), place, made.volumes, made.labels, made.visits[-1].instances, split)
 
-    rows = [_Row(kind, seed, place) for seed in seeds for kind in wanted for place in range(questions)]
-    progress(len(rows))
+    count = cases * len(wanted) * questions
+    progress(count)
     patients = frozenset(f"phantom {seed}" for seed in seeds)
-    counts = {"rows": len(rows), "conversations": len(rows), "refused": 0, "images": 0, "patients": len(patients)}
-    return Dataset("phantom", split, Built(rows, make), counts, [], [], patients, ())
+    counts = {"rows": count, "conversations": count, "refused": 0, "images": 0, "patients": cases}
+    return Dataset("phantom", split, Built(range(count), make), counts, [], [], patients, ())
 
 
 def shape_of(kind: str, size: int) -> tuple[int, int, int] | None:
