@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -14,8 +16,10 @@ import SimpleITK as sitk
 from bundles import vista3d_bundle
 from chat_server import chat_server
 from dicom_files import write_series
+from scripted import Scripted
 
 from attending.cli import main
+from attending.consult import Done
 
 COS, SIN = float(np.cos(0.3)), float(np.sin(0.3))
 OBLIQUE = ((COS, SIN * 0.8, SIN * 0.6), (-SIN, COS * 0.8, COS * 0.6))
@@ -150,6 +154,23 @@ def test_an_empty_question_and_a_missing_model_are_refused(inside, place):
         ended, _, err = inside("ask", place / "ct", "  ", "--model", server.url)
         assert (ended, server.seen) == (3, [])
         assert "question" in err
+
+
+def test_the_python_of_the_page_runs(place, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "consult.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.setenv("ATTENDING_BUNDLES", str(place / "bundles"))
+    monkeypatch.setattr(
+        "attending.assembly.load_backend", lambda *_: Scripted("<VISTA3D(hepatic tumor)>", "I cannot tell.")
+    )
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "patient7").symlink_to(place / "ct")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(block, "docs/consult.md", "exec"), names)
+    assert names["answer"].findings[0].status == "done"
+    assert (tmp_path / "answer" / "report.html").is_file()
+    assert isinstance(names["event"], Done)
 
 
 def test_a_run_that_is_killed_leaves_no_output_and_one_that_is_interrupted_says_so(place, tmp_path):
