@@ -157,3 +157,22 @@ def test_published_reports_are_two_folders(tmp_path):
         (tmp_path / name / "1.txt").write_text("The lungs are clear. There is no pleural effusion.")
     told = score_published(find_task("mimic-cxr-report-reference"), tmp_path / "made", tmp_path / "true")
     assert told["BLEU_4"] == pytest.approx(1, abs=1e-6)
+
+
+def test_where_the_published_script_would_stop_there_is_a_note_and_our_own_judgement(tmp_path):
+    from scripted import write_csv
+
+    text = (
+        "name: mine\nversion: 1\ntitle: t\nprotocol: reference\nmeasure: chexpert\ndataset: csv\n"
+        "parts: {all: {parser: {kind: yes_no}, metrics: [accuracy]}}\n"
+    )
+    rows = [{"id": str(n), "question": "q", "answer": "yes", "question type": "Edema", "shade": "9"} for n in range(3)]
+    data, path = write_csv(tmp_path / "d", text, rows)
+    task = find_task(str(path))
+    plan = Plan(str(path), "m", tmp_path / "out", tmp_path / "cache", data)
+    work = Work(plan, task, load_samples(task, data, tmp_path))
+    (tmp_path / "p.json").write_text('{"0": "yes", "1": "?", "2": "yes"}')
+    told = score_predictions(work, tmp_path / "p.json")
+    assert "reference" not in told
+    assert any("the published measure has no number" in note for note in told["notes"])
+    assert told["parts"]["all"]["metrics"]["accuracy"]["value"] == pytest.approx(2 / 3)

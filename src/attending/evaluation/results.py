@@ -100,7 +100,10 @@ def evaluate(work: Work, records: Records | None = None) -> dict[str, Any]:
         "use": _use(records[runs[0]]),
     }
     if task.protocol == "reference":
-        told["reference"] = _published(work, brief, records[runs[0]])
+        try:
+            told["reference"] = _published(work, brief, records[runs[0]])
+        except InputError as error:  # the reference's script would have stopped here
+            notes.append(f"the published measure has no number for this run: {error}")
     if any(condition.name in AUDIT for condition in records):
         from attending.evaluation.reliance import audit
 
@@ -179,7 +182,11 @@ def _judged(part: Any, samples: Sequence[Sample], answers: Mapping[int, dict[str
 
 
 def _published(work: Work, samples: Sequence[Sample], answers: Mapping[int, dict[str, Any]]) -> dict[str, float | None]:
-    """The numbers that the reference's own script would write."""
+    """The numbers that the reference's own script would write.
+
+    Raises:
+        InputError: It would have stopped instead.
+    """
     from attending.evaluation.reference import MEASURES, Answered
 
     positive = {"chestxray14": {"yes": "YES", "no": "NO"}, "chexpert": {"yes": "1.0", "no": "0.0"}}
@@ -191,12 +198,7 @@ def _published(work: Work, samples: Sequence[Sample], answers: Mapping[int, dict
         facts["class"] = sample.facts.get("question type", "").replace(" ", "_")
         text = None if told.get("error") else str(told["answer"] or "")
         rows.append(Answered(sample.id, text, labels.get(sample.answer.lower(), sample.answer), facts))
-    try:
-        found = MEASURES[work.task.measure](rows)
-    except InputError as error:  # the reference's script would have stopped here
-        raise InputError(
-            f"the reference protocol cannot score this run: {error.problem}", path=work.plan.out
-        ) from error
+    found = MEASURES[work.task.measure](rows)
     return {name: float(value) if math.isfinite(value) else None for name, value in found.items()}
 
 
