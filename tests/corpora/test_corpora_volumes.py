@@ -30,6 +30,14 @@ class TestDecathlon:
         assert (case.labels.array == 26).sum() == 6 * 6 * 3
         assert case.study.series[0].modality == "CT"
 
+    def test_a_cache_of_experts_results_knows_one_case_from_another(self, tmp_path):
+        from attending.evaluation.expert_cache import study_digest
+
+        cases = decathlon.cases(files.decathlon(tmp_path))
+        first, second = (study_digest(case.open().study) for case in cases)
+        assert first != second
+        assert first == study_digest(cases[0].open().study)
+
     def test_yes_and_no_are_true_of_the_slice_that_is_shown(self, tmp_path):
         folder = files.decathlon(tmp_path)
         dataset = read("decathlon", folder)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def study_of(
     patient: str = "",
     folder: Path | None = None,
 ) -> Study:
-    """A study of what is in memory already.
+    """A study of what is in memory already; a series' id tells its voxels, so that caches know one case from another.
 
     Args:
         pixels: Volumes or images by name; `t1ce`, `t1`, `t2` and `flair` are known as these sequences.
@@ -71,11 +72,12 @@ def study_of(
     """
     series = []
     for name, one in pixels.items():
-        held = type(one)(one.array, one.affine, modality, name) if isinstance(one, Volume) else one
+        name_and_voxels = f"{name}-{_digest(one)}"
+        held = replace(one, modality=modality, series=name_and_voxels)
         shape = held.shape if isinstance(held, Volume) else (held.array.shape[2], held.array.shape[1], len(held.array))
         series.append(
             Series(
-                id=name,
+                id=name_and_voxels,
                 kind="volume" if isinstance(held, Volume) else "image",
                 modality=modality,
                 shape=shape,
@@ -88,6 +90,14 @@ def study_of(
             )
         )
     return Study(folder or Path(), series)
+
+
+def _digest(pixels: Volume | Image2D) -> str:
+    found = hashlib.sha256(f"{pixels.array.dtype} {pixels.array.shape}".encode())
+    found.update(np.ascontiguousarray(pixels.array).tobytes())
+    if isinstance(pixels, Volume):
+        found.update(pixels.affine.tobytes())
+    return found.hexdigest()[:16]
 
 
 def read_volume(path: Path, modality: str | None = None) -> Volume:
