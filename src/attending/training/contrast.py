@@ -15,6 +15,7 @@ from attending.corpora.conversation import Conversation
 from attending.corpora.mixture import Mixture
 from attending.errors import InputError
 from attending.model.vision import select_features
+from attending.training.attention import PRECISE
 from attending.training.loop import decayed
 from attending.training.objectives import clip, image_text_matching, siglip
 from attending.training.parallel import World, shard
@@ -89,6 +90,8 @@ class Matcher(nn.Module):
         width, heads = vision.hidden_size, vision.num_attention_heads
         self.config, self.objective, self.device = model.config, objective, device
         self.tower = model.model.vision_tower
+        if device.type == "cpu":
+            self.tower.config._attn_implementation = PRECISE
         self.pool = Pool(width, heads)
         self.reader = Reader(vocabulary, width, heads)
         self.project = nn.Linear(width, width, bias=False)

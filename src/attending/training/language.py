@@ -14,7 +14,7 @@ from attending.corpora.conversation import Conversation
 from attending.corpora.mixture import Mixture
 from attending.corpora.packing import IGNORED, Sample, encode, pack, pack_padded
 from attending.model.vision import select_features
-from attending.training.attention import NAME, lengths_of
+from attending.training.attention import NAME, PRECISE, lengths_of
 from attending.training.loop import decayed
 from attending.training.objectives import next_token
 from attending.training.parallel import World, shard
@@ -61,6 +61,8 @@ class Speaker(nn.Module):
         self.apart = packed and world.device.type == "cpu" and text.model_type == "llama"
         if self.apart:
             text._attn_implementation = NAME
+        if world.device.type == "cpu":
+            model.model.vision_tower.config._attn_implementation = PRECISE
 
     def forward(self, one: Pass) -> torch.Tensor:
         """The summed loss over the learned tokens; logits are computed only there."""
