@@ -1,7 +1,9 @@
 """Claims of an answer against the findings: what contradicts one or rests on none is flagged."""
 
+import numpy as np
 import pytest
-from scripted import Scripted, brats, ct, cxr, cxr_expert, liver, mri, vista3d
+from bundles import ball
+from scripted import SHAPE, Scripted, brats, ct, cxr, cxr_expert, liver, mri, vista3d
 
 from attending.consult import Attending, check
 from attending.consult.terms import canonical, pathologies
@@ -131,6 +133,31 @@ def test_an_organs_size_is_checked_and_its_mention_is_no_claim_of_a_lesion():
 
 def test_two_experts_that_disagree_flag_an_absence():
     assert ("absence", "contradicted") in judged("There is no liver lesion.", CLEAN, SEEN)
+
+
+def test_each_of_several_lesions_may_be_spoken_of():
+    def two(affine):
+        labels = np.zeros(SHAPE, np.uint8)
+        labels[ball(affine, SHAPE, (10, 18, 6), 8) > 0] = 26
+        labels[ball(affine, SHAPE, (31, 18, 6), 5) > 0] = 26
+        return labels
+
+    found = run_expert(vista3d(two), ct(), {"structures": "hepatic tumor"})
+    parts = found.measurements["hepatic tumor"]["largest_components"]
+    assert [part["side"] for part in parts] == ["right", "left"] or [part["side"] for part in parts] == [
+        "left",
+        "right",
+    ]
+    for part in parts:
+        assert judged(
+            f"A liver lesion of {part['longest_axial_diameter_mm']:.0f} mm.", found, question="Describe."
+        ) == [
+            ("presence", "supported"),
+            ("size", "supported"),
+        ]
+    assert ("side", "supported") in judged("There are two liver lesions, left and right.", found)
+    assert ("count", "supported") in judged("There are two liver lesions, left and right.", found)
+    assert ("side", "contradicted") in judged("There is a liver lesion on the left.", found)
 
 
 def test_negation_reaches_to_the_end_of_its_clause_and_no_further():

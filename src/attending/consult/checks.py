@@ -115,7 +115,8 @@ def _size(claim: Claim, about: Sequence[_Fact], facts: Sequence[_Fact], findings
 
 def _sizes(fact: _Fact, unit: str) -> list[float]:
     if unit == "mm":
-        return [float(fact.facts[key]) for key in _LENGTHS if fact.facts.get(key) is not None]
+        each = [fact.facts, *fact.facts.get("largest_components", ())]
+        return [float(one[key]) for one in each for key in _LENGTHS if one.get(key) is not None]
     parts = fact.facts.get("components_ml") or ()
     return [float(value) for value in (fact.facts.get("volume_ml"), *parts) if value is not None]
 
@@ -132,13 +133,18 @@ def _count(claim: Claim, about: Sequence[_Fact]) -> Check | None:
 
 
 def _side(claim: Claim, about: Sequence[_Fact]) -> Check | None:
-    sides = {str(fact.facts["side"]): fact for fact in about if fact.facts.get("side") in ("left", "right")}
+    sides = {
+        str(one["side"]): fact
+        for fact in about
+        for one in fact.facts.get("largest_components") or [fact.facts]
+        if one.get("side") in ("left", "right")
+    }
     if not sides:
         return None
     fact = next(iter(sides.values()))
     wanted = {"left", "right"} if claim.side == "both" else {claim.side}
     detail = f"{fact.finding.record.expert} found {fact.name} on the {' and '.join(sorted(sides))}"
-    return _made(claim, "supported" if wanted == set(sides) else "contradicted", detail, fact)
+    return _made(claim, "supported" if wanted <= set(sides) else "contradicted", detail, fact)
 
 
 def _result(claim: Claim, findings: Sequence[Finding]) -> Check:

@@ -33,7 +33,7 @@ _VISTA2D = ExpertCard(
 """Advertised to the published checkpoints in training, but never built: a call of it is answered with that."""
 
 _TRAINED_WITH = ("BRATS", "VISTA3D", "CXR")
-_OTHER_NAMES = ("hepatoma",)
+OTHER_NAMES = ("hepatoma",)
 """Values that are accepted and not told: second names of others."""
 _SPOKEN = {"MR": "MRI", "DX": "X-ray", "CR": "X-ray"}
 _CUT = 300
@@ -156,8 +156,9 @@ def instruction(question: str) -> str:
 
 def failure_text(finding: Finding) -> str:
     """What is told of an expert that has no result."""
-    reason = plain(finding.text, _CUT).replace("\n", " ").replace(PLACE, "")
-    return f"The expert {finding.record.expert} gave no result: {reason.rstrip('.')}. "
+    name = finding.record.expert
+    reason = plain(finding.text, _CUT).replace("\n", " ").removeprefix(f"{name}: ")
+    return f"The expert {name} gave no result: {reason.rstrip('.')}. "
 
 
 def _card_line(card: ExpertCard) -> str:
@@ -176,7 +177,7 @@ def _modality(card: ExpertCard) -> str:
 def _valid(card: ExpertCard) -> str:
     lists = {}
     for name, values in card.arguments.items():
-        told = [f"'{value}'" for value in values if value not in _OTHER_NAMES]
+        told = [f"'{value}'" for value in values if value not in OTHER_NAMES]
         lists[name] = ", ".join([*told[:-1], f"or {told[-1]}"]) if len(told) > 1 else "".join(told)
     if len(lists) == 1:
         return next(iter(lists.values()))

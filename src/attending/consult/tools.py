@@ -8,6 +8,7 @@ from typing import Any
 
 from attending.consult.calls import Found, json_calls
 from attending.consult.plain import PLACE, plain
+from attending.consult.published import OTHER_NAMES
 from attending.consult.show import focus, series_of
 from attending.consult.transcript import Call, Turn
 from attending.experts import ExpertCard, Finding
@@ -96,7 +97,7 @@ def cards_text(cards: Sequence[ExpertCard]) -> str:
         {
             "name": card.name,
             "about": f"{'/'.join(card.modality)} {card.task}: {card.overview}"[:200],
-            "arguments": {name: list(values) for name, values in card.arguments.items()},
+            "arguments": {name: [v for v in values if v not in OTHER_NAMES] for name, values in card.arguments.items()},
         }
         for card in cards
     ]
