@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,25 @@ def test_data_is_needed_and_may_lie_in_a_folder_of_several(tmp_path):
         load_samples(find_task("vqa-rad"), None, tmp_path)
     write_rad(tmp_path / "all" / "vqa-rad", 3)
     assert len(load_samples(find_task("vqa-rad"), tmp_path / "all", tmp_path)) == 6
+
+
+@pytest.mark.slow  # starts a cluster
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+def test_a_ray_cluster_shares_the_work(tmp_path):
+    write_rad(tmp_path / "rad", 6)
+    program = (
+        "import sys, ray\n"
+        "from pathlib import Path\n"
+        "from scripted import reader\n"
+        "from attending.evaluation.runner import Plan, run\n"
+        "root = Path(sys.argv[1])\n"
+        "ray.init(num_cpus=2, include_dashboard=False)\n"
+        "plan = Plan('vqa-rad', 'm', root / 'out', root / 'cache', root / 'rad')\n"
+        "run(plan, 2, load=reader, engine='ray')\n"
+    )
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=environment, check=True, capture_output=True)
+    plan = Plan("vqa-rad", "m", tmp_path / "out", tmp_path / "cache", tmp_path / "rad")
+    assert len(list(plan.out.glob("answers-*.jsonl"))) == 2
+    assert len(keys(plan)) == len(set(keys(plan))) == 48
