@@ -30,7 +30,7 @@ def _by_conversation(
 ) -> tuple[torch.Tensor, None]:
     """Causal attention `[1, heads, length, D]` to `[1, length, heads, D]`; `conversations` are their lengths."""
     assert conversations is not None
-    split = (one.split(conversations, dim=2) for one in (query, key, value))
+    split = (torch.split(one, conversations, dim=2) for one in (query, key, value))
     found = [_precise(module, q, k, v, None, **kwargs)[0] for q, k, v in zip(*split, strict=True)]
     return torch.cat(found, dim=1), None
 
