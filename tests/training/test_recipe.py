@@ -76,7 +76,7 @@ def test_settings_change_a_table_by_path_name_and_number() -> None:
     [
         ("seed", r"expected a\.b=value"),
         ("stages.three.batch=1", "there is no entry three; there are: one, two"),
-        ("seed.x=1", "leads through what is no table"),
+        ("name.x=1", "leads through what is no table"),
         ("seed=[", "is not valid YAML"),
     ],
 )
