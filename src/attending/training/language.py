@@ -69,13 +69,14 @@ class Speaker(nn.Module):
         batch = one.batch.to(self.device)
         inner = self.model.model
         features = self._features(one)
-        projected = None
-        if features is not None:
-            projected = inner.multi_modal_projector(features)
+        projected = None if features is None else inner.multi_modal_projector(features)
+        embeds = inner.splice(batch.ids, projected if one.keys else None)
+        if projected is not None and not one.keys:
+            # FSDP sums gradients in the order of the backward pass, which must be that of processes with pictures.
+            embeds = embeds + 0 * projected.sum()
         extra = {"conversations": lengths_of(batch.positions)} if self.apart else {}
         out = inner(
-            input_ids=batch.ids,
-            image_features=projected if one.keys else None,
+            inputs_embeds=embeds,
             position_ids=batch.positions,
             attention_mask=batch.mask,
             use_cache=False,
@@ -84,10 +85,7 @@ class Speaker(nn.Module):
         targets = batch.labels[:, 1:]
         learned = targets != IGNORED
         logits = self.model.lm_head(out.last_hidden_state[:, :-1][learned])
-        loss = next_token(logits, targets[learned])
-        if projected is not None and not one.keys:
-            loss = loss + 0 * projected.sum()  # so that every process takes part in every gradient
-        return loss
+        return next_token(logits, targets[learned])
 
     def _features(self, one: Pass) -> torch.Tensor | None:
         """`[n, patches, C]` of the pictures; where there is none and other processes may have some, of a black one."""
