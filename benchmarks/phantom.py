@@ -103,7 +103,11 @@ def examine(kind: str, seed: int) -> dict:
 
 def oracle(kind: str, cases: int, work: Path, workers: int | None) -> dict:
     seeds = SPLITS["test"][1000 : 1000 + cases]
-    parts = {"ct": ("spots.py", "data/ct_reader.npz"), "cxr": ("shadows.py", "data/radiograph_reader.npz"), "mri": ()}
+    parts = {
+        "ct": ("spots.py", "data/ct_reader.safetensors"),
+        "cxr": ("shadows.py", "data/radiograph_reader.safetensors"),
+        "mri": (),
+    }
     reader = [ROOM / name for name in ("oracle.py", *parts[kind])]
     version = hashlib.sha256(b"".join(path.read_bytes() for path in reader)).hexdigest()[:12]
     kept = work / f"oracle-{kind}-{version}.jsonl"
@@ -210,11 +214,15 @@ def fit_ct(cases: int, work: Path, workers: int | None, first: int = 110_000) ->
             limits.append(limit)
             report[kind] = right
         weights[f"{tissue}.limit"] = np.array(limits)
-    path = ROOM / "data/ct_reader.npz"
-    np.savez_compressed(
-        path, **{name: value.astype("f4" if "limit" in name else "f2") for name, value in weights.items()}
-    )
+    path = ROOM / "data/ct_reader.safetensors"
+    keep(path, weights)
     return report | {"bytes": path.stat().st_size}
+
+
+def keep(path: Path, weights: dict[str, np.ndarray]) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({name: value.astype("f4" if "limit" in name else "f2") for name, value in weights.items()}, path)
 
 
 def best_limit(scores: np.ndarray, there: np.ndarray) -> tuple[float, float]:
@@ -346,9 +354,8 @@ def fit_radiographs(cases: int, work: Path, workers: int | None, first: int = 10
         limits.append(limit)
     part["points.limit"] = np.array(limits)
     whole, right = fit_whole(films)
-    path = ROOM / "data/radiograph_reader.npz"
-    stored = {name: value.astype("f4" if "limit" in name else "f2") for name, value in (part | whole).items()}
-    np.savez_compressed(path, **stored)
+    path = ROOM / "data/radiograph_reader.safetensors"
+    keep(path, part | whole)
     return report | right | {"bytes": path.stat().st_size}
 
 

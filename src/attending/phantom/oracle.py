@@ -264,5 +264,7 @@ def radiograph_features(volume: Volume) -> Array:
 @cache
 def _weights(name: str) -> dict[str, Array]:
     """Fitted on training seeds by `benchmarks/phantom.py fit`."""
-    with files("attending.phantom").joinpath(f"data/{name}.npz").open("rb") as file, np.load(file) as archive:
-        return {part: archive[part].astype(np.float32) for part in archive.files}
+    from safetensors.numpy import load
+
+    stored = load(files("attending.phantom").joinpath(f"data/{name}.safetensors").read_bytes())
+    return {part: values.astype(np.float32) for part, values in stored.items()}
