@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eval_models import reads, write_rad
 from PIL import Image
-from scripted import reads, write_rad
 
 from attending.cli import main
 from attending.imaging import Picture

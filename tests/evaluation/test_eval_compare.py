@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from scripted import Scripted, blind, reads, write_rad
+from eval_models import Scripted, blind, reads, write_rad
 
 from attending.errors import InputError
 from attending.evaluation.compare import compare

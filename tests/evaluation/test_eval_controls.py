@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted import Scripted, write_csv, write_rad
+from eval_models import Scripted, write_csv, write_rad
 
 from attending.evaluation.controls import blank, chosen, common_answers, donors
 from attending.evaluation.results import evaluate
@@ -165,7 +165,7 @@ def test_a_blank_picture_has_the_size_and_nothing_else():
 
 
 def test_the_reader_of_the_tiny_set_is_right(tmp_path):
-    from scripted import reads
+    from eval_models import reads
 
     plan = Plan("vqa-rad", "scripted", tmp_path / "out", tmp_path / "cache", write_rad(tmp_path / "rad", 16))
     told = evaluate(run(plan, load=lambda where: Scripted(reads)))

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from eval_models import Scripted, write_csv
 from PIL import Image
-from scripted import Scripted, write_csv
 
 from attending.evaluation.expert_cache import ExpertCache, study_digest
 from attending.evaluation.reliance import CONFIDENCE

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from scripted import Scripted
+from eval_models import Scripted
 
 from attending.corpora import Conversation, turns
 from attending.errors import InputError

@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from scripted import write_rad
+from eval_models import write_rad
 
 from attending.errors import InputError
 from attending.evaluation.predictions import read_predictions, score_predictions, score_published
@@ -160,7 +160,7 @@ def test_published_reports_are_two_folders(tmp_path):
 
 
 def test_where_the_published_script_would_stop_there_is_a_note_and_our_own_judgement(tmp_path):
-    from scripted import write_csv
+    from eval_models import write_csv
 
     text = (
         "name: mine\nversion: 1\ntitle: t\nprotocol: reference\nmeasure: chexpert\ndataset: csv\n"

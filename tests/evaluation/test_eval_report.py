@@ -5,7 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from scripted import Scripted, write_csv
+from eval_models import Scripted, write_csv
 
 from attending.evaluation import figures
 from attending.evaluation.figures import Bar

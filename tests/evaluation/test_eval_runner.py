@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from scripted import Scripted, reader, reads, write_rad
+from eval_models import Scripted, reader, reads, write_rad
 
 from attending.corpora import Conversation, Dataset, turns
 from attending.errors import InputError, NotAvailableError
@@ -82,7 +82,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_asked_twice(tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from scripted import slow_reader\n"
+        "from eval_models import slow_reader\n"
         "from attending.evaluation.runner import Plan, run\n"
         "root = Path(sys.argv[2])\n"
         "plan = Plan('vqa-rad', 'm', root / 'out', root / 'cache', root / 'rad', controls=('blank',), batch=2)\n"
@@ -277,7 +277,7 @@ def test_a_ray_cluster_shares_the_work(tmp_path):
     program = (
         "import sys, ray\n"
         "from pathlib import Path\n"
-        "from scripted import reader\n"
+        "from eval_models import reader\n"
         "from attending.evaluation.runner import Plan, run\n"
         "root = Path(sys.argv[1])\n"
         "ray.init(num_cpus=2, include_dashboard=False)\n"

@@ -1,7 +1,7 @@
 """Tasks are read strictly, and every shipped one is sound."""
 
 import pytest
-from scripted import write_rad
+from eval_models import write_rad
 
 from attending.errors import InputError
 from attending.evaluation.sources import load_samples
