@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.server.seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.asked.set()
         replies = self.server.replies
         text = replies.pop(0) if len(replies) > 1 else replies[0]
         self.send_response(200)
@@ -36,7 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
 def chat_server(*replies: str, hold: bool = False) -> Iterator[ThreadingHTTPServer]:
     """Says the replies in turn, the last one for ever; with `hold` it never finishes. `seen` has the requests."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.replies, server.seen, server.hold = list(replies), [], threading.Event()
+    server.replies, server.seen, server.asked, server.hold = list(replies), [], threading.Event(), threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}/v1#vila-m3"
     if not hold:
         server.hold.set()

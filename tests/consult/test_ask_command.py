@@ -181,8 +181,7 @@ def test_a_run_that_is_killed_leaves_no_output_and_one_that_is_interrupted_says_
                 "--no-experts", "--out", tmp_path / "out",
             ]  # fmt: skip
             child = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            while not server.seen and child.poll() is None:
-                pass
+            assert server.asked.wait(120)
             child.send_signal(sent)
             out, _ = child.communicate(timeout=60)
         assert child.returncode == code

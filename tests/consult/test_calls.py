@@ -1,7 +1,5 @@
 """What a model's text asks for, by either grammar (fault 22)."""
 
-import time
-
 import pytest
 
 from attending.consult.calls import json_calls, tag_calls, unique, written_out
@@ -143,8 +141,6 @@ def test_several_calls_in_json_and_one_in_code():
 @pytest.mark.parametrize(
     "text", ["<" * 100_000, "<a(" * 30_000, "<VISTA3D(" + "(" * 100_000, '"' * 100_000, "`" * 99_999]
 )
-def test_a_hostile_text_is_read_in_linear_time(text):
-    began = time.process_time()
+def test_a_hostile_text_is_read_to_its_end_and_no_call_can_be_carried_out(text):
     for parse in (tag_calls, json_calls):
-        parse(text, CARDS)
-    assert time.process_time() - began < 60  # no promise of speed: only that it ends
+        assert all(call.problem for call in unique(parse(text, CARDS)))

@@ -159,19 +159,14 @@ class Attending:
         told: dict[int, Said | AttendingError] = {}
         began = time.monotonic()
         if isinstance(model, LocalModel) and model.lean is not None:
-            for number, say in says.items():
-                try:
-                    model.prompt(say.messages, say.pictures)
-                except AttendingError as error:
-                    told[number] = error
-            fitting = [number for number in says if number not in told]
-            texts = answer_together(
-                model, [(says[n].messages, says[n].pictures) for n in fitting], self.options.sampling
-            )
-            share = (time.monotonic() - began) / max(1, len(fitting))
-            for number, text in zip(fitting, texts, strict=True):
-                told[number] = needed[number][0].heard(text, share)
-            return told
+            asked = [(say.messages, say.pictures) for say in says.values()]
+            try:
+                texts = answer_together(model, asked, self.options.sampling)
+            except AttendingError:  # one does not fit, which is told before anything is computed: each by itself
+                pass
+            else:
+                share = (time.monotonic() - began) / max(1, len(says))
+                return {n: needed[n][0].heard(text, share) for n, text in zip(says, texts, strict=True)}
         for number, say in says.items():
             try:
                 for _ in needed[number][0].say(say):

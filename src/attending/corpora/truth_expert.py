@@ -8,7 +8,6 @@ pass an `ExpertCache` as `run`, and real experts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -57,7 +56,7 @@ class TruthExpert:
         return self._mask(used[0].id, study, arguments, record)
 
     def _mask(self, series: str, study: Study, arguments: Mapping[str, str], record: Record) -> Finding:
-        from attending.experts.brats import NAMES
+        from attending.experts.brats import NAMES, tell_tumor
         from attending.experts.segment import tell
         from attending.experts.vista3d import group_ids, vista3d_labels
 
@@ -68,15 +67,9 @@ class TruthExpert:
         wanted = [label for label in names if not (self._mistake == "misses" and label in self._case.lesions)]
         array = np.where(np.isin(labels.array, wanted), labels.array, 0).astype(np.uint8)
         mask = Volume(array, labels.affine)
-        lesions = self._case.lesions if arguments else ()
-        found = tell(mask, names, study.find(series), record, (), lesions)
-        if arguments:
-            return found
-        from attending.spatial import measure
-
-        unions = {"tumor core": (1, 4), "whole tumor": (1, 2, 4)}
-        more = {name: measure(replace(mask, array=np.isin(array, ids))).to_dict() for name, ids in unions.items()}
-        return replace(found, measurements={**found.measurements, **more})
+        if not arguments:
+            return tell_tumor(mask, study.find(series), record, ())
+        return tell(mask, names, study.find(series), record, (), self._case.lesions)
 
     def _scores(self) -> dict[str, float]:
         rng = np.random.default_rng(self._seed)
