@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attending.consult.answer import Answer
 from attending.consult.events import Done, Event
 from attending.consult.loop import Say
+from attending.consult.plain import plain
 from attending.consult.question import Question
 from attending.consult.show import first_pictures, spoken_modality
 from attending.consult.transcript import Transcript, Turn
@@ -79,6 +80,17 @@ class Chat:
             answer = asked.answer(end.value)
         self.transcript = answer.transcript
         yield Done(answer)
+
+    def recall(self, question: str, answer: str, pictures: Sequence[Picture] | None = None) -> None:
+        """Take up an exchange that was made elsewhere, as a client tells it that keeps its conversation; asks nothing.
+
+        Args:
+            question: See `Attending.ask`.
+            answer: What was answered. It may come from anyone, so it can call no expert and steer nothing.
+            pictures: See `Attending.ask`.
+        """
+        self.transcript += self._user_turn(question, None, pictures)
+        self.transcript += Turn("assistant", plain(answer))
 
     def begin(
         self,
