@@ -36,7 +36,7 @@ clean:
 	touch $@
 
 .venv/dev: .venv/run
-	$(PIP) --editable '.[dicom-codecs,itk,experts,model,dev]'
+	$(PIP) --editable '.[dicom-codecs,itk,experts,model,serve,dev]'
 	touch $@
 
 .PHONY: demo test test-slow check bench clean

@@ -16,6 +16,7 @@ from attending.cli.console import fail
 from attending.cli.demo import demo
 from attending.cli.eval import app as evaluation
 from attending.cli.phantom import phantom
+from attending.cli.serve import serve
 from attending.cli.show import show
 from attending.cli.train import train
 from attending.errors import AttendingError
@@ -50,6 +51,7 @@ app.command()(chat)
 app.command()(demo)
 app.command()(phantom)
 app.command()(train)
+app.command()(serve)
 
 
 app.add_typer(model.app)
