@@ -1,11 +1,12 @@
 """Tiny bundles in MONAI's own format, and studies to run them on. Their networks know nothing: for tests alone."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from monai.networks.nets import SegResNet, vista3d132
+from monai.networks.nets import DenseNet, SegResNet, vista3d132
 
 from attending.imaging import Series, Study, Volume
 
@@ -77,6 +78,59 @@ def brats_bundle(folder: Path, **changes) -> Path:
     torch.manual_seed(0)
     arguments = {k: v for k, v in SEGRESNET.items() if k[0] != "_"}
     return write_bundle(folder, BRATS | changes, SegResNet(**arguments), safetensors=True)
+
+
+FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Fracture", "Nodule", "Pneumothorax")
+_SMALL = {"blocks_down": [1, 1], "blocks_up": [1], "init_filters": 8}
+_DENSENET = {
+    "spatial_dims": 2, "in_channels": 1, "out_channels": 8, "init_features": 8, "growth_rate": 4, "block_config": [1, 1]
+}  # fmt: skip
+
+
+def embedded_bundles(root: Path, **chest) -> Path:
+    """Folders as those of the embedded experts, with random weights in float16 whose SHA-256 the metadata keeps."""
+    torch.manual_seed(0)
+    window = {"roi_size": [32, 32, 32], "overlap": 0.25}
+    for name, inputs, outputs in (("torso", 1, 15), ("brain", 4, 3)):
+        arguments = _SMALL | {"in_channels": inputs, "out_channels": outputs}
+        steps = [
+            {"_target_": "Orientationd", "axcodes": "RAS"},
+            {"_target_": "Spacingd", "pixdim": [1.5, 1.5, 1.5]},
+            {"_target_": "NormalizeIntensityd", "nonzero": True, "channel_wise": True},
+        ]
+        config = {
+            "network_def": {"_target_": "SegResNet", **arguments},
+            "preprocessing": {"transforms": steps if name == "brain" else []},
+            "inferer": window,
+        }
+        _kept(write_bundle(root / name, config, SegResNet(**arguments).half(), safetensors=True))
+    config = {
+        "network_def": {"_target_": "DenseNet", **_DENSENET},
+        "preprocessing": {"transforms": [{"_target_": "ScaleIntensityd", "minv": -1, "maxv": 1}]},
+    }
+    outputs = {"outputs": {"pred": {"channel_def": {str(i): name for i, name in enumerate(FINDINGS)}}}}
+    facts = {"network_data_format": outputs, "input_size": [48, 40]} | chest
+    _kept(write_bundle(root / "chest", config, DenseNet(**_DENSENET).half(), safetensors=True, **facts))
+    return root
+
+
+def _kept(folder: Path) -> None:
+    path = folder / "configs" / "metadata.json"
+    digest = hashlib.sha256((folder / "models" / "model.safetensors").read_bytes()).hexdigest()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"weights_sha256": digest}))
+
+
+class Levels(torch.nn.Module):
+    """A network that takes the grey level of its first input for the label, and keeps what it was shown."""
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        self.labels, self.seen = labels, []
+
+    def forward(self, window: torch.Tensor) -> torch.Tensor:
+        self.seen.append(window.clone())
+        levels = window[:, 0].round().long().clamp(0, self.labels - 1)
+        return torch.nn.functional.one_hot(levels, self.labels).movedim(-1, 1).float()
 
 
 def bright(network: SegResNet, channels: int = 1, level: float = 1.0) -> SegResNet:

@@ -349,7 +349,7 @@ def test_the_registry_has_built_in_experts_cards_and_packages_and_lets_none_stan
     assert list(found) == ["VISTA3D", "BRATS", "CXR", "THRESHOLD", "STANDIN"]
     assert found["VISTA3D"].card.overview.startswith("domain-specialized")
     text = "\n".join(problems)
-    assert "kind is nothing: expected one of monai-bundle, command" in text
+    assert "kind is nothing: expected one of monai-bundle, monai-classifier, command" in text
     assert "there is an expert VISTA3D already" in text
     assert "broken (c:d): RuntimeError: no\\x1b[31m" in text
     with pytest.raises(InputError, match="VISTA3D, BRATS, CXR"):
@@ -436,6 +436,10 @@ def test_the_table_says_what_is_there_and_how_to_get_the_rest(tmp_path, monkeypa
     assert told["VISTA3D"]["missing"] is None
     assert told["BRATS"]["missing"]
     assert told["VISTA3D"]["arguments"]["structures"][0] == "everything"
+    assert list(told)[:3] == ["VISTA3D", "BRATS", "CXR"]
+    assert list(told)[-3:] == ["TORSO", "BRAIN", "CHEST"]
+    assert "synthetic studies alone" in told["CHEST"]["overview"]
+    assert "kidneys" in told["TORSO"]["arguments"]["structures"]
 
 
 def test_one_expert_runs_by_itself_and_leaves_mask_picture_and_record(tmp_path, monkeypatch, capsys):
@@ -446,8 +450,13 @@ def test_one_expert_runs_by_itself_and_leaves_mask_picture_and_record(tmp_path, 
     code, out, _ = command(monkeypatch, capsys, *words, "--argument", "structures=gastrointestinal")
     told = json.loads(out)
     assert (code, told["status"], told["expert"]) == (0, "done", "VISTA3D")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"vista3d.nii.gz", "vista3d.png", "vista3d.json"}
-    mask = nib.load(tmp_path / "out" / "vista3d.nii.gz")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "vista3d-mask.nii.gz", "vista3d-mask.json", "vista3d-mask-slicer.csv", "vista3d-mask-itksnap.txt",
+        "vista3d.png", "vista3d.json",
+    }  # fmt: skip
+    sidecar = json.loads((tmp_path / "out" / "vista3d-mask.json").read_text())
+    assert {str(row["id"]): row["name"] for row in sidecar["labels"] if row["voxels"] and row["id"]} == told["labels"]
+    mask = nib.load(tmp_path / "out" / "vista3d-mask.nii.gz")
     np.testing.assert_allclose(mask.affine, oblique(), atol=1e-5)
     assert mask.shape == (30, 28, 16)
     assert sorted(map(str, set(np.unique(mask.dataobj)) - {0})) == sorted(told["labels"])

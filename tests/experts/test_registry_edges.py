@@ -109,6 +109,57 @@ def test_a_card_keeps_what_it_says(tmp_path):
         card.choose({"part": "right"})
 
 
+GROUPS = """
+kind: monai-bundle
+name: OWN
+modality: CT
+overview: own
+folder: b
+labels: {0: background, 1: liver, 2: spleen, 3: cyst}
+lesions: [3]
+groups: {upper abdomen: [1, 2]}
+"""
+
+
+def test_groups_on_a_card_say_what_may_be_asked_for(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(GROUPS)
+    assert read_card(path).card.arguments == {
+        "structures": ("everything", "organs", "lesions", "upper abdomen", "liver", "spleen", "cyst")
+    }
+    path.write_text(GROUPS.replace("lesions: [3]\n", "").replace("{upper abdomen: [1, 2]}", "{}"))
+    assert read_card(path).card.arguments == {"structures": ("everything", "liver", "spleen", "cyst")}
+    path.write_text(GROUPS.replace("groups: {upper abdomen: [1, 2]}\n", ""))
+    assert read_card(path).card.arguments == {}
+    shifted = GROUPS.replace("{0: background, ", "{").replace("[3]", "[4]").replace("[1, 2]", "[2, 3]")
+    path.write_text(shifted + "overlapping: true\n")  # label ids are then the channel's plus 1
+    assert read_card(path).card.arguments["structures"][1:4] == ("organs", "lesions", "upper abdomen")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("{upper abdomen: [1, 2]}", "[1]", "groups"),
+        ("{upper abdomen: [1, 2]}", "{upper abdomen: [4]}", "groups.upper abdomen"),
+        ("{upper abdomen: [1, 2]}", "{upper abdomen: [0]}", "groups.upper abdomen"),
+        ("{upper abdomen: [1, 2]}", "{upper abdomen: []}", "groups.upper abdomen"),
+        ("{upper abdomen: [1, 2]}", "{upper abdomen: liver}", "groups.upper abdomen"),
+        ("{upper abdomen: [1, 2]}", "{upper abdomen: [[1]]}", "groups.upper abdomen"),
+        ("{upper abdomen: [1, 2]}", "{liver: [1]}", "groups.liver"),
+        ("{upper abdomen: [1, 2]}", "{everything: [1]}", "groups.everything"),
+        ("{upper abdomen: [1, 2]}", "{1: [1]}", "groups"),
+        ("labels: {0: background, 1: liver, 2: spleen, 3: cyst}\n", "", "labels"),
+        ("folder: b\n", "folder: b\narguments: {level: [a]}\n", "arguments"),
+    ],
+)
+def test_groups_that_cannot_be_are_named(tmp_path, old, new, field):
+    path = tmp_path / "a.yaml"
+    path.write_text(GROUPS.replace(old, new))
+    with pytest.raises(InputError) as caught:
+        read_card(path)
+    assert caught.value.field == field
+
+
 def test_localizers_and_flat_series_are_passed_over_for_the_volume():
     plan = ct("plan", (30, 30, 30))
     plan.kind = "localizer"

@@ -24,12 +24,12 @@ def table(
     """List the experts, whether each can run here, and how to get what is missing."""
     if context.invoked_subcommand is not None:
         return
-    from attending.experts import experts
+    from attending.experts import embedded, experts
 
     found, problems = experts()
     for problem in problems:
         warn(problem)
-    rows = [(expert.card, expert.available()) for expert in found.values()]
+    rows = [(expert.card, expert.available()) for expert in (*found.values(), *embedded())]
     if as_json:
         told = [
             {
@@ -37,6 +37,7 @@ def table(
                 "modality": list(card.modality),
                 "body_part": list(card.body_part),
                 "task": card.task,
+                "overview": card.overview,
                 "arguments": {name: list(values) for name, values in card.arguments.items()},
                 "licence": card.licence,
                 "version": card.version,
@@ -161,25 +162,22 @@ def _at_points(expert: Expert, texts: list[str]) -> Expert:
 
 
 def _write(finding: Finding, out: Path) -> list[Path]:
-    """Mask, picture and record; each appears under its name only when it is whole."""
+    """Mask with its label names, picture and record; made aside, so that each file appears whole."""
     import os
 
-    out.mkdir(parents=True, exist_ok=True)
-    name = finding.record.expert.lower()
-    files = []
-    if finding.segmentation is not None:
-        import nibabel as nib
+    from attending.reporting.folder import drafting, put
+    from attending.reporting.masks import write_mask
 
-        labels = finding.segmentation.labels
-        partial, path = out / f".{name}.nii.gz", out / f"{name}.nii.gz"
-        nib.save(nib.Nifti1Image(labels.array, labels.affine), partial)
-        os.replace(partial, path)
-        files.append(path)
-    for number, picture in enumerate(finding.pictures):
-        path = out / (f"{name}.png" if not number else f"{name}-{number}.png")
-        picture.save(path)
-        files.append(path)
-    partial, path = out / f".{name}.json", out / f"{name}.json"
-    partial.write_text(json.dumps(finding.to_dict(), indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-    return [*files, path]
+    name = finding.record.expert.lower()
+    with drafting(out) as aside:
+        names = []
+        if finding.segmentation is not None:
+            names += write_mask(finding, finding.segmentation, aside, f"{name}-mask")
+        for number, picture in enumerate(finding.pictures):
+            names.append(f"{name}.png" if not number else f"{name}-{number}.png")
+            picture.save(aside / names[-1])
+        names.append(f"{name}.json")
+        put(aside / names[-1], (json.dumps(finding.to_dict(), indent=2) + "\n").encode())
+        for each in names:
+            os.replace(aside / each, out / each)
+    return [out / each for each in names]

@@ -1,6 +1,7 @@
 """experts: specialists that examine a `Study` and return a `Finding`."""
 
 from attending.experts.card import ExpertCard, ExpertError, RefusedError
+from attending.experts.embedded import embedded
 from attending.experts.expert import Expert, run_expert, step
 from attending.experts.finding import Finding, Record, Segmentation
 from attending.experts.fit import fit
@@ -14,6 +15,7 @@ __all__ = [
     "Record",
     "RefusedError",
     "Segmentation",
+    "embedded",
     "experts",
     "find_expert",
     "fit",

@@ -14,7 +14,7 @@ from attending.errors import printable
 from attending.experts.bundle import BundleExpert, bundles_folder
 from attending.experts.card import ExpertCard
 from attending.experts.finding import Finding, Record
-from attending.experts.fit import fit
+from attending.experts.fit import UNNAMED, fit
 from attending.imaging import Series, Study, Volume
 from attending.spatial import same_grid
 
@@ -30,6 +30,18 @@ _ORIENTATION = "LPS"
 """That of the BraTS files."""
 _LEAST_BACKGROUND = 0.2
 """A skull-stripped head leaves more than this of a volume at exactly 0."""
+CARD = ExpertCard(
+    name="BRATS",
+    modality=("MR",),
+    body_part=("HEAD", "BRAIN", "SKULL", "NEURO"),
+    task="segmentation",
+    overview="A pre-trained model for volumetric (3D) segmentation of brain tumor subregions from multimodal "
+    "MRIs based on BraTS 2018 data",
+    accuracy="Tumor core (TC): 0.8559 - Whole tumor (WT): 0.9026 - Enhancing tumor (ET): 0.7905 - Average: 0.8518",
+    licence="Apache-2.0; the training data's own terms apply",
+    version="0.5.2",
+    sequences=("t1ce", "t1", "t2", "flair"),
+)
 
 
 class Brats(BundleExpert):
@@ -37,39 +49,38 @@ class Brats(BundleExpert):
 
     Args:
         folder: The bundle; by default `brats_mri_segmentation` in `bundles_folder()`.
+        card: What the model is told; by default `CARD`. With `any_sequences`, sequences may be missing.
+        stripped: The network was trained on heads without their skulls, and warns of others.
     """
 
     pull = "brats_mri_segmentation"
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, card: ExpertCard = CARD, stripped: bool = True) -> None:
         super().__init__(folder or bundles_folder() / self.pull)
+        self._card, self._stripped = card, stripped
 
     @property
     def card(self) -> ExpertCard:
         """What the model is told."""
-        return ExpertCard(
-            name="BRATS",
-            modality=("MR",),
-            body_part=("HEAD", "BRAIN", "SKULL", "NEURO"),
-            task="segmentation",
-            overview="A pre-trained model for volumetric (3D) segmentation of brain tumor subregions from multimodal "
-            "MRIs based on BraTS 2018 data",
-            accuracy="Tumor core (TC): 0.8559 - Whole tumor (WT): 0.9026 - Enhancing tumor (ET): 0.7905 - "
-            "Average: 0.8518",
-            licence="Apache-2.0; the training data's own terms apply",
-            version="0.5.2",
-            sequences=("t1ce", "t1", "t2", "flair"),
-        )
+        return self._card
 
     def run(self, study: Study, arguments: Mapping[str, str]) -> Finding:
         """Segment tumour core, oedema and enhancing tumour on the grid of the first sequence; see `Expert`."""
         from attending.experts.segment import run_bundle
 
         used, warnings = fit(self.card, study)
-        warnings += _warnings(used)
+        warnings += _warnings(used, self._stripped)
+        roles = {series.sequence or UNNAMED: series for series in used}
         recipe = self.bundle.recipe()
         recipe = replace(recipe, spacing=recipe.spacing or _SPACING, orientation=recipe.orientation or _ORIENTATION)
-        labels, record, told = run_bundle(self, used, recipe, partial(segment, overlap=recipe.overlap))
+        labels, record, told = run_bundle(
+            self,
+            [roles.get(role) for role in self.card.sequences],
+            recipe,
+            partial(segment, overlap=recipe.overlap),
+            keep=True,
+            sequences=list(roles),
+        )
         return tell_tumor(labels, used[0], record, [*warnings, *told])
 
 
@@ -119,7 +130,7 @@ def segment(
     return labels.numpy()
 
 
-def _warnings(used: list[Series]) -> list[str]:
+def _warnings(used: list[Series], stripped: bool) -> list[str]:
     told = []
     first = used[0]
     moved = [s.sequence or "" for s in used[1:] if not same_grid(s.volume, first.volume)]
@@ -129,6 +140,6 @@ def _warnings(used: list[Series]) -> list[str]:
             "are taken to be registered to each other"
         )
     whole = [printable(s.sequence or "") for s in used if float((s.volume.array == 0).mean()) < _LEAST_BACKGROUND]
-    if whole:
+    if stripped and whole:
         told.append(f"{', '.join(whole)} look as if the skull was not removed; the network was trained on brains alone")
     return told

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attending.errors import InputError
+from attending.experts.kept import Kept
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +95,16 @@ class Bundle:
                 return path
         raise InputError("expected model.safetensors or model.pt", path=self.folder / "models")
 
+    def check(self) -> None:
+        """Hold the weights against the SHA-256 that the metadata may keep of them (`weights_sha256`).
+
+        Raises:
+            InputError: There are none, or they are others: damaged or cut short.
+        """
+        path, wanted = self.weights_file, self.metadata.get("weights_sha256")
+        if wanted is not None and weights_hash(path) != wanted:
+            raise InputError(f"is damaged or cut short: metadata.json has the SHA-256 {wanted}", path=path)
+
     def value(self, key: str) -> Any:
         """An entry of the config with `@references` filled in.
 
@@ -132,8 +143,10 @@ class Bundle:
         """The network with its weights, in evaluation mode, on the CPU.
 
         Raises:
-            InputError: The config names no network of `monai.networks.nets`, or the weights do not fit it.
+            InputError: The config names no network of `monai.networks.nets`, or the weights do not fit it or are
+                damaged.
         """
+        self.check()
         import monai.networks.nets as nets
 
         name, arguments = self._network_def()
@@ -307,7 +320,13 @@ def missing_for(folder: Path, pull: str = "") -> str | None:
             return f"{package} is not installed; run: pip install 'attending[experts]'"
     if not (folder / "configs").is_dir():
         get = f"run: attending experts pull {pull}, or " if pull else ""
+        if folder.is_relative_to(Path(__file__).parent):
+            return f"no bundle at {folder}, where this package has it; install attending again"
         return f"no bundle at {folder}; {get}copy the MONAI bundle {pull or folder.name} there"
+    try:
+        read_bundle(folder).check()
+    except InputError as error:
+        return str(error)
     return None
 
 
@@ -317,12 +336,14 @@ class BundleExpert:
     Attributes:
         folder: The bundle.
         pull: As `missing_for` says.
+        kept: What the network found last, for experts whose arguments do not change it.
     """
 
     pull = ""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.kept = Kept()
 
     def available(self) -> str | None:
         """See `Expert`."""

@@ -32,6 +32,7 @@ class ExpertCard:
         licence: Of code and weights.
         version: Of the weights it was written for.
         sequences: Roles that must all be there (`t1ce` ...), for brain-tumour MRI; in the order the expert takes them.
+        any_sequences: One or more of `sequences` are enough.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ExpertCard:
     licence: str = "not stated"
     version: str = ""
     sequences: tuple[str, ...] = ()
+    any_sequences: bool = False
 
     def choose(self, arguments: Mapping[str, Any]) -> dict[str, str]:
         """The arguments with defaults filled in.
@@ -111,3 +113,17 @@ def card_of(table: Mapping[str, Any], path: object) -> ExpertCard:
         version=text_of(table, "version", path, ""),
         sequences=several("sequences"),
     )
+
+
+def labels_of(table: Mapping[str, Any], path: object) -> dict[int, str] | None:
+    """The names by label id of a card read from a file; None where it has none.
+
+    Raises:
+        InputError: They are something else.
+    """
+    labels = table.get("labels")
+    if labels is None:
+        return None
+    if not (isinstance(labels, dict) and all(isinstance(k, int) and isinstance(v, str) for k, v in labels.items())):
+        raise InputError("expected names by channel number", path=str(path), field="labels")
+    return labels

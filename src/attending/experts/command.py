@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 
 from attending.errors import InputError, printable
-from attending.experts.card import ExpertCard, ExpertError, card_of, text_of
+from attending.experts.card import ExpertCard, ExpertError, card_of, labels_of, text_of
 from attending.experts.expert import step
 from attending.experts.finding import Finding, Record
 from attending.experts.fit import digest, fit
@@ -175,8 +175,8 @@ def command_expert(table: Mapping[str, Any], path: Path) -> Command:
     for word in argv:
         if word.startswith("{") and word not in known:
             raise InputError(f"expected one of {', '.join(sorted(known))}", path=path, field="command", value=word)
-    labels = table.get("labels")
-    if not (isinstance(labels, dict) and all(isinstance(k, int) and isinstance(v, str) for k, v in labels.items())):
+    labels = labels_of(table, path)
+    if labels is None:
         raise InputError("expected names by label id", path=path, field="labels")
     seconds = table.get("seconds", 600)
     if not (isinstance(seconds, int | float) and 0 < seconds <= 86400):

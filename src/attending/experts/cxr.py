@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attending.experts.card import ExpertCard, ExpertError
+from attending.experts.classifier import likely
 from attending.experts.expert import step
 from attending.experts.finding import Finding, Record
 from attending.experts.fit import digest, fit
@@ -95,9 +96,6 @@ class Cxr:
             step(number, len(self._networks))
             answers[name] = classify(grey)
         scores, spread = ensemble(answers)
-        likely = [f"{name} {score:.2f}" for name, score in sorted(scores.items(), key=lambda x: -x[1]) if score >= 0.5]
-        rest = f"All other {len(scores) - len(likely)} findings are below 0.50."
-        text = f"Probabilities of 0.50 or more: {', '.join(likely)}. {rest}" if likely else rest.replace("other ", "")
         record = Record(
             "",
             weights=self._weights(),
@@ -106,7 +104,7 @@ class Cxr:
             settings={"networks": list(answers)},
         )
         measured = {name: {"lowest": low, "highest": high} for name, (low, high) in spread.items()}
-        return Finding("done", text, record, measurements=measured, scores=scores, warnings=tuple(warnings))
+        return Finding("done", likely(scores), record, measurements=measured, scores=scores, warnings=tuple(warnings))
 
 
 def ensemble(

@@ -13,6 +13,8 @@ from attending.imaging import Series, Study, Volume
 
 _ANYWHERE = ("WHOLEBODY", "WHOLE BODY")
 _MIN_SLICES = 4
+UNNAMED = "t1"
+"""What a lone MR volume is taken for that does not say which sequence it is."""
 
 
 def fit(card: ExpertCard, study: Study) -> tuple[list[Series], list[str]]:
@@ -23,7 +25,8 @@ def fit(card: ExpertCard, study: Study) -> tuple[list[Series], list[str]]:
         study: All series the user has opened.
 
     Returns:
-        One series, or those of `card.sequences` in its order. Of several that fit, the one with the most voxels.
+        One series, or those of `card.sequences` in its order. Of several that fit, the one with the most voxels. Where
+        `card.any_sequences`, those that are there; a lone volume that does not say which it is stands for `UNNAMED`.
 
     Raises:
         RefusedError: Wrong or unknown modality, wrong body part, a sequence that is missing, or several patients.
@@ -42,8 +45,7 @@ def fit(card: ExpertCard, study: Study) -> tuple[list[Series], list[str]]:
         raise RefusedError(
             f"{card.name} examines {' or '.join(card.body_part).lower()}; the images are of: {found.lower()}"
         )
-    chosen = _sequences(card, study, right) if card.sequences else [_largest(card, right)]
-    warnings = []
+    chosen, warnings = _sequences(card, study, right) if card.sequences else ([_largest(card, right)], [])
     if card.body_part and not all(series.body_part for series in chosen):
         warnings.append(
             f"the images do not say which body part they show; {card.name} takes {card.body_part[0].lower()}"
@@ -69,28 +71,51 @@ def _part_fits(card: ExpertCard, series: Series) -> bool:
     return not card.body_part or not part or part in _ANYWHERE or any(word in part for word in card.body_part)
 
 
-def _sequences(card: ExpertCard, study: Study, right: list[Series]) -> list[Series]:
+def _sequences(card: ExpertCard, study: Study, right: list[Series]) -> tuple[list[Series], list[str]]:
     try:
         roles = study.sequences
     except InputError as error:
         raise RefusedError(f"{card.name} needs one series for each sequence: {error.problem}") from error
-    missing = [role for role in card.sequences if role not in roles or roles[role] not in right]
-    if missing:
+    deep = _volumes(card, right)
+    there = [roles[role] for role in card.sequences if role in roles and roles[role] in deep]
+    missing = [role for role in card.sequences if role not in roles or roles[role] not in deep]
+    if not missing:
+        return there, []
+    if not card.any_sequences:
         raise RefusedError(
             f"{card.name} needs the sequences {', '.join(card.sequences)}; missing: {', '.join(missing)}"
         )
-    return [roles[role] for role in card.sequences]
+    warnings = []
+    if not there:
+        there = [series for series in deep if series.sequence is None]
+        if len(there) != 1:
+            raise RefusedError(
+                f"{card.name} examines the sequences {', '.join(card.sequences)}; the {len(deep)} series here do not "
+                f"say which they are: name one or more, for example with --sequence {UNNAMED}=ID"
+            )
+        missing.remove(UNNAMED)
+        warnings.append(f"the images do not say which MRI sequence they are; they were taken for {UNNAMED}")
+    warnings.append(f"{card.name} works best with {', '.join(card.sequences)}; missing: {', '.join(missing)}")
+    return there, warnings
+
+
+def _volumes(card: ExpertCard, right: list[Series]) -> list[Series]:
+    volumes = [series for series in right if series.kind == "volume"]
+    if not volumes:
+        raise RefusedError(f"{card.name} examines a volume; the study holds: {right[0].kind}")
+    deep = [series for series in volumes if min(series.shape) >= _MIN_SLICES]
+    if not deep:
+        raise RefusedError(f"{card.name} examines a volume of at least {_MIN_SLICES} slices")
+    return deep
 
 
 def _largest(card: ExpertCard, right: list[Series]) -> Series:
-    kind = "image" if card.task == "classification" else "volume"
-    fitting = [series for series in right if series.kind == kind]
-    if not fitting:
-        raise RefusedError(f"{card.name} examines a {kind}; the study holds: {right[0].kind}")
-    if kind == "volume":
-        fitting = [series for series in fitting if min(series.shape) >= _MIN_SLICES]
+    if card.task == "classification":
+        fitting = [series for series in right if series.kind == "image"]
         if not fitting:
-            raise RefusedError(f"{card.name} examines a volume of at least {_MIN_SLICES} slices")
+            raise RefusedError(f"{card.name} examines an image; the study holds: {right[0].kind}")
+    else:
+        fitting = _volumes(card, right)
     return max(fitting, key=lambda series: int(np.prod(series.shape)))  # of equals the first
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from attending.errors import InputError
 from attending.experts.bundle import BundleExpert
-from attending.experts.card import ExpertCard, card_of, text_of
-from attending.experts.finding import Finding
+from attending.experts.card import ExpertCard, card_of, labels_of, text_of
+from attending.experts.finding import Finding, Segmentation
 from attending.experts.fit import fit
 from attending.imaging import Study
 
@@ -27,6 +30,8 @@ class MonaiBundle(BundleExpert):
         lesions: Which of them are lesions, to be measured as such.
         overlapping: Each channel has its own yes or no (sigmoid), as opposed to one label a voxel (softmax). Where two
             say yes, the later channel wins. Label ids are then the channel's plus 1.
+        groups: Names for sets of label ids. The card then gains the argument `structures`, which says what is to be
+            told (see the function); the network runs once for a study, whatever is asked of it.
     """
 
     def __init__(
@@ -36,9 +41,12 @@ class MonaiBundle(BundleExpert):
         labels: Mapping[int, str] | None = None,
         lesions: tuple[int, ...] = (),
         overlapping: bool = False,
+        groups: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         super().__init__(folder)
-        self._card, self._labels, self.lesions, self.overlapping = card, labels, lesions, overlapping
+        self._labels, self.lesions, self.overlapping = labels, lesions, overlapping
+        self._groups = {} if groups is None else structures(self.names, lesions, groups)
+        self._card = replace(card, arguments={"structures": tuple(self._groups)}) if self._groups else card
 
     @property
     def card(self) -> ExpertCard:
@@ -58,8 +66,10 @@ class MonaiBundle(BundleExpert):
         from attending.experts.segment import run_bundle, tell
 
         used, warnings = fit(self.card, study)
-        labels, record, told = run_bundle(self, used, self.bundle.recipe(), self._segment)
-        return tell(labels, self.names, used[0], record, [*warnings, *told], self.lesions)
+        labels, record, told = run_bundle(self, used, self.bundle.recipe(), self._segment, keep=True)
+        whole = Segmentation(labels, self.names)
+        asked = whole if not self._groups else _only(whole, self._groups[arguments["structures"]])
+        return tell(asked.labels, asked.names, used[0], record, [*warnings, *told], self.lesions, whole=whole)
 
     def _segment(
         self, network: torch.nn.Module, image: torch.Tensor, roi: tuple[int, int, int], device: torch.device
@@ -86,17 +96,39 @@ class MonaiBundle(BundleExpert):
         return labels.numpy()
 
 
+def structures(
+    names: Mapping[int, str], lesions: Collection[int], groups: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[int, ...]]:
+    """What may be asked for, with its label ids: `everything`, `organs`, `lesions`, the groups, each label by name."""
+    sets = {"everything": tuple(names)}
+    if lesions:
+        sets["organs"] = tuple(label for label in names if label not in lesions)
+        sets["lesions"] = tuple(label for label in names if label in lesions)
+    return (
+        {name: ids for name, ids in sets.items() if ids}
+        | {name: tuple(ids) for name, ids in groups.items()}
+        | {name: (label,) for label, name in names.items()}
+    )
+
+
+def _only(whole: Segmentation, ids: Sequence[int]) -> Segmentation:
+    """The labels `ids` of a mask."""
+    if set(ids) == set(whole.names):
+        return whole
+    kept = np.zeros(256, np.uint8)  # the network's label ids have one byte
+    kept[list(ids)] = ids
+    return Segmentation(
+        replace(whole.labels, array=kept[whole.labels.array]), {label: whole.names[label] for label in ids}
+    )
+
+
 def bundle_expert(table: Mapping[str, Any], path: Path) -> MonaiBundle:
     """The expert that a YAML card with `kind: monai-bundle` describes.
 
     Raises:
         InputError: A field is missing or of the wrong kind.
     """
-    labels = table.get("labels")
-    if labels is not None and not (
-        isinstance(labels, dict) and all(isinstance(k, int) and isinstance(v, str) for k, v in labels.items())
-    ):
-        raise InputError("expected names by channel number", path=path, field="labels")
+    labels = labels_of(table, path)
     lesions = table.get("lesions", [])
     if not (isinstance(lesions, list) and all(isinstance(one, int) for one in lesions)):
         raise InputError("expected a list of label ids", path=path, field="lesions", value=lesions)
@@ -104,4 +136,26 @@ def bundle_expert(table: Mapping[str, Any], path: Path) -> MonaiBundle:
     if not isinstance(overlapping, bool):
         raise InputError("expected true or false", path=path, field="overlapping", value=overlapping)
     folder = path.parent / Path(text_of(table, "folder", path)).expanduser()
-    return MonaiBundle(card_of(table, path), folder, labels, tuple(lesions), overlapping)
+    card = card_of(table, path)
+    groups = _groups(table, {label + overlapping: name for label, name in (labels or {}).items()}, path)
+    if groups is not None and card.arguments:
+        raise InputError("has none where groups make them", path=path, field="arguments", value=list(card.arguments))
+    return MonaiBundle(card, folder, labels, tuple(lesions), overlapping, groups)
+
+
+def _groups(table: Mapping[str, Any], names: Mapping[int, str], path: Path) -> dict[str, list[int]] | None:
+    groups = table.get("groups")
+    if groups is None:
+        return None
+    if not names:
+        raise InputError("is needed where there are groups", path=path, field="labels")
+    if not (isinstance(groups, dict) and all(isinstance(name, str) for name in groups)):
+        raise InputError("expected names, each with a list of label ids", path=path, field="groups", value=groups)
+    taken, known = {"everything", "organs", "lesions", *names.values()}, [label for label in names if label]
+    for name, ids in groups.items():
+        if name in taken:
+            raise InputError("is the name of a label, or one that is there anyway", path=path, field=f"groups.{name}")
+        if not (isinstance(ids, list) and ids and all(one in known for one in ids)):
+            there = ", ".join(map(str, known))
+            raise InputError(f"expected label ids among {there}", path=path, field=f"groups.{name}", value=ids)
+    return groups

@@ -1,4 +1,4 @@
-"""Which experts there are: built in, from the user's YAML cards, and from other packages."""
+"""Which experts there are: built in, from the user's YAML cards, from other packages, and embedded."""
 
 from __future__ import annotations
 
@@ -10,32 +10,38 @@ from pathlib import Path
 from typing import Any, cast
 
 from attending.errors import InputError, printable
+from attending.experts.embedded import embedded
 from attending.experts.expert import Expert
 
 GROUP = "attending.experts"
 """Entry-point group: each entry is called without arguments and returns an `Expert`."""
 
 _BUILT_IN = ("vista3d:Vista3D", "brats:Brats", "cxr:Cxr")
-_KINDS = {"monai-bundle": "monai_bundle:bundle_expert", "command": "command:command_expert"}
+_KINDS = {
+    "monai-bundle": "monai_bundle:bundle_expert",
+    "monai-classifier": "classifier:classifier_expert",
+    "command": "command:command_expert",
+}
 _MAX_CARD = 1_000_000  # bytes
 
 
 def experts(folder: Path | None = None) -> tuple[dict[str, Expert], list[str]]:
-    """All experts by name, available or not, and what is wrong with those that could not be read.
+    """All experts but the embedded ones by name, available or not, and what is wrong with those that cannot be read.
 
     Args:
         folder: Of YAML cards; by default `ATTENDING_EXPERTS`, else `~/.config/attending/experts`.
 
     Returns:
         Experts: built in first, then cards, then other packages; a later one with a taken name is left out, so that
-        nothing installed can stand in for an expert unnoticed.
+        nothing installed can stand in for an expert unnoticed. The names of `embedded()` are taken too.
     """
     found: dict[str, Expert] = {}
     problems: list[str] = []
+    reserved = {expert.card.name for expert in embedded()}
 
     def add(expert: Expert, source: str) -> None:
         name = expert.card.name
-        if name in found:
+        if name in found or name in reserved:
             problems.append(f"{source}: there is an expert {name} already; this one is left out")
         else:
             found[name] = expert
@@ -57,12 +63,14 @@ def experts(folder: Path | None = None) -> tuple[dict[str, Expert], list[str]]:
 
 
 def find_expert(name: str, folder: Path | None = None) -> Expert:
-    """The expert of that name, in any case.
+    """The expert of that name, embedded ones too; in any case, where none is written exactly so.
 
     Raises:
         InputError: There is none; says which there are.
     """
-    there, _ = experts(folder)
+    there = experts(folder)[0] | {expert.card.name: expert for expert in embedded()}
+    if name in there:
+        return there[name]
     for known, expert in there.items():
         if known.lower() == name.lower():
             return expert

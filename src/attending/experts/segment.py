@@ -15,6 +15,7 @@ from attending.experts.device import on_best_device, precision
 from attending.experts.finding import Finding, Record, Segmentation
 from attending.experts.fit import digest
 from attending.experts.grid import back, network_grid, onto
+from attending.experts.kept import Segmented
 from attending.experts.window import window_for
 from attending.imaging import Picture, Series, Volume, overlay_picture
 from attending.imaging import window_for as display_window
@@ -26,40 +27,58 @@ Segment = Callable[[torch.nn.Module, torch.Tensor, tuple[int, int, int], torch.d
 _COMPONENTS_MEASURED = 10
 
 
-def prepare(volumes: Sequence[Volume], recipe: Recipe) -> tuple[torch.Tensor, Volume]:
-    """The network's input `[C, X, Y, Z]` float32, one channel a volume, and the grid it lies on: that of the first."""
-    grid = network_grid(volumes[0], recipe.spacing, recipe.orientation)
-    channels = [onto(volume, grid, outside=float(volume.array.min())).array for volume in volumes]
-    return recipe.scale(torch.from_numpy(np.ascontiguousarray(np.stack(channels)))), grid
+def prepare(volumes: Sequence[Volume | None], recipe: Recipe) -> tuple[torch.Tensor, Volume]:
+    """The network's input `[C, X, Y, Z]` float32, one channel a volume, and the grid it lies on: that of the first.
+
+    The channel of a volume that is missing (None) is 0 after the intensity transforms, as in training; these must then
+    treat each channel by itself.
+    """
+    there = [volume for volume in volumes if volume is not None]
+    grid = network_grid(there[0], recipe.spacing, recipe.orientation)
+    channels = [onto(volume, grid, outside=float(volume.array.min())).array for volume in there]
+    image = recipe.scale(torch.from_numpy(np.ascontiguousarray(np.stack(channels))))
+    if len(there) < len(volumes):
+        scaled, image = image, torch.zeros(len(volumes), *grid.shape)
+        image[[volume is not None for volume in volumes]] = scaled
+    return image, grid
 
 
 def run_bundle(
-    expert: BundleExpert, used: Sequence[Series], recipe: Recipe, segment: Segment, **settings: Any
-) -> tuple[Volume, Record, list[str]]:
+    expert: BundleExpert,
+    used: Sequence[Series | None],
+    recipe: Recipe,
+    segment: Segment,
+    *,
+    keep: bool = False,
+    **settings: Any,
+) -> Segmented:
     """Segment with a bundle's network on the best device.
 
     Args:
         expert: Has the bundle.
-        used: The series it sees, one channel each.
+        used: The series it sees, one channel each; None for one that is missing.
         recipe: How it sees them.
         segment: Does the work.
+        keep: The images alone decide the result, so that of the last time is used again.
         settings: More for the record.
 
     Returns:
         The mask on the grid of the first series, what ran on what (the runner adds name, arguments and time), and a
         warning when the window was smaller than the makers' where the image would have filled theirs.
     """
-    image, grid = prepare([series.volume for series in used], recipe)
-    shape = image.shape[1:]
+    first = next(series.volume for series in used if series is not None)
+    inputs = {series.id: digest(series) for series in used if series is not None}
 
-    def work(device: torch.device) -> tuple[Volume, Record, list[str]]:
+    def work(device: torch.device) -> Segmented:
+        image, grid = prepare([None if series is None else series.volume for series in used], recipe)
+        shape = image.shape[1:]
         roi = window_for(shape, recipe.roi, device)
-        labels = back(segment(expert.network.to(device), image, roi, device), grid, used[0].volume)
+        labels = back(segment(expert.network.to(device), image, roi, device), grid, first)
         record = Record(
             expert="",
             version=expert.bundle.version,
             weights=weights_hash(expert.bundle.weights_file),
-            inputs={series.id: digest(series) for series in used},
+            inputs=inputs,
             device=device.type,
             settings={
                 "window": list(roi),
@@ -74,7 +93,10 @@ def run_bundle(
             warnings.append(f"the network saw windows of {sizes[0]} voxels instead of {sizes[1]}, to fit into memory")
         return labels, record, warnings
 
-    return on_best_device(work)
+    if not keep:
+        return on_best_device(work)
+    key = tuple(series and (series.id, inputs[series.id]) for series in used)
+    return expert.kept.get(key, lambda: on_best_device(work))
 
 
 def tell(
@@ -85,6 +107,7 @@ def tell(
     warnings: Sequence[str],
     lesions: Collection[int] = (),
     reference: Volume | None = None,
+    whole: Segmentation | None = None,
 ) -> Finding:
     """A finding from a mask on the series' grid: measurements, a sentence for each label, a picture.
 
@@ -96,10 +119,12 @@ def tell(
         warnings: So far.
         lesions: Label ids of lesions: these also get what `measure_lesion` says and the organ they lie in.
         reference: As `measure_lesion` says.
+        whole: All that the network found, where `labels` is only what was asked for: lesions lie in its organs.
     """
     volume = series.volume
     image = volume if volume.array.ndim == 3 else None
-    organs = {label: name for label, name in names.items() if label not in lesions}
+    whole = whole or Segmentation(labels, names)
+    organs = {label: name for label, name in whole.names.items() if label not in lesions}
     measured: dict[str, dict[str, Any]] = {}
     sentences = []
     present = regions(labels)
@@ -107,7 +132,7 @@ def tell(
         name = names.get(label, f"label {label}")
         if label in lesions:
             facts = measure_lesion(labels, label, image, reference)
-            within = containing(found, labels, organs) if organs else None
+            within = containing(found, whole.labels, organs) if organs else None
             facts |= {"inside": within.name, "inside_share": within.share} if within else {}
         else:
             facts = measure(found, image=image).to_dict()
