@@ -26,6 +26,7 @@ class Codec(Protocol):
 
     name: str
     slices: int
+    together: bool
 
     def calls(self, text: str, cards: Sequence[ExpertCard]) -> list[Found]:
         """The calls in a model's text."""

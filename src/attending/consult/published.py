@@ -46,6 +46,8 @@ class Published:
     name = "vila-m3"
     slices = 1
     """Axial slices of a volume shown first."""
+    together = False
+    """Whether a study of several modalities is shown with pictures of each."""
 
     def calls(self, text: str, cards: Sequence[ExpertCard]) -> list[Found]:
         """The calls in a model's text; see `tag_calls`."""

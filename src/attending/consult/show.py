@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +46,7 @@ def spoken_modality(series: Series) -> str | None:
     return _SPOKEN.get(series.modality or "")
 
 
-def first_pictures(study: Study, series: Series | None = None, slices: int = 1) -> Shown:
+def first_pictures(study: Study, series: Series | None = None, slices: int = 1, together: bool = False) -> Shown:
     """The pictures that go with a first question.
 
     The four sequences of a brain-tumour MRI are shown at one place each; of any other study the series with most voxels
@@ -54,10 +56,15 @@ def first_pictures(study: Study, series: Series | None = None, slices: int = 1) 
         study: What is asked about.
         series: Which of its series to show.
         slices: How many axial slices of a volume: one is the middle one, more are spread over the body.
+        together: Of a study that holds several modalities, show each: the modality is then such as `CT and CXR`.
 
     Raises:
         InputError: The voxels cannot be read.
     """
+    if series is None and together:
+        kinds = [kind for one in study.series if one.kind != "localizer" and (kind := spoken_modality(one))]
+        if len(set(kinds)) > 1:
+            return _of_each(study, sorted(set(kinds)), slices)
     if series is None:
         roles = _roles(study)
         if roles is not None:
@@ -69,6 +76,17 @@ def first_pictures(study: Study, series: Series | None = None, slices: int = 1) 
     volume = series.volume
     places: list[int | None] = [None] if slices == 1 else list(key_slices(volume, "axial", slices))
     return Shown(tuple(slice_of(volume, place) for place in places), spoken_modality(series), False)
+
+
+def _of_each(study: Study, kinds: Sequence[str], slices: int) -> Shown:
+    """Pictures of every modality, in the order of their names."""
+    parts = [
+        first_pictures(
+            replace(study, series=[one for one in study.series if spoken_modality(one) == kind]), None, slices
+        )
+        for kind in kinds
+    ]
+    return Shown(tuple(picture for part in parts for picture in part.pictures), " and ".join(kinds), False)
 
 
 def slice_of(volume: Volume, index: int | None) -> Picture:

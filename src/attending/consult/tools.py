@@ -37,6 +37,8 @@ class Tools:
     name = "tools"
     slices = 3
     """Axial slices of a volume shown first."""
+    together = True
+    """Whether a study of several modalities is shown with pictures of each."""
 
     def calls(self, text: str, cards: Sequence[ExpertCard]) -> list[Found]:
         """The calls in a model's text; see `json_calls`."""
@@ -73,22 +75,32 @@ class Tools:
 
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Picture]]:
         """The conversation as back ends take it, to be continued by the assistant."""
-        messages: list[dict[str, Any]] = [{"role": "system", "content": _system(turns)}]
-        for turn in turns:
-            role = "user" if turn.role == "expert" else turn.role
-            if turn.role == "expert":
-                content = turn.text
-            elif turn.role == "assistant":
-                content = turn.text.strip()
-            else:
-                content = _shown(turn) + plain(turn.text)
-            if turn.role == "system":
-                messages[0]["content"] += f"\n{content}"
-            elif turn.role != "assistant" and messages[-1]["role"] == "user":  # templates want roles in turn
-                messages[-1]["content"] += f"\n{content}"
-            else:
-                messages.append({"role": role, "content": content})
-        return messages, [picture for turn in turns for picture in turn.pictures]
+        return in_turns(turns, _system(turns))
+
+
+def in_turns(turns: Sequence[Turn], system: str) -> tuple[list[dict[str, Any]], list[Picture]]:
+    """Messages and pictures of a conversation in a chat template's roles; experts speak in the user's place.
+
+    Args:
+        turns: The conversation.
+        system: What it begins with.
+    """
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}]
+    for turn in turns:
+        role = "user" if turn.role == "expert" else turn.role
+        if turn.role == "expert":
+            content = turn.text
+        elif turn.role == "assistant":
+            content = turn.text.strip()
+        else:
+            content = _shown(turn) + plain(turn.text)
+        if turn.role == "system":
+            messages[0]["content"] += f"\n{content}"
+        elif turn.role != "assistant" and messages[-1]["role"] == "user":  # templates want roles in turn
+            messages[-1]["content"] += f"\n{content}"
+        else:
+            messages.append({"role": role, "content": content})
+    return messages, [picture for turn in turns for picture in turn.pictures]
 
 
 def cards_text(cards: Sequence[ExpertCard]) -> str:

@@ -6,13 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from attending.corpora.cases import Case, Labelled, study_of
 from attending.imaging import Image2D, Study, Volume
 
-_CLASSES = {
+if TYPE_CHECKING:
+    from attending.phantom import Case as Phantom
+
+CLASSES = {
     "atelectasis": "Atelectasis", "cardiomegaly": "Cardiomegaly", "consolidation": "Consolidation", "edema": "Edema",
     "effusion": "Effusion", "fracture": "Fracture", "lung nodule": "Nodule", "pneumothorax": "Pneumothorax",
 }  # fmt: skip
@@ -50,22 +54,28 @@ def phantom_cases(
 def _open(
     kind: str, seed: int, style: str, findings: Sequence[str] | None, shape: tuple[int, int, int] | None
 ) -> Labelled:
-    from attending.experts.brats import NAMES
-    from attending.experts.vista3d import vista3d_labels
-    from attending.phantom import generate, label_names
+    from attending.phantom import generate
 
     if kind == "ct+cxr":
         both = [_open(one, seed, style, _shown_on(one, findings), shape if one == "ct" else None) for one in _BOTH]
         series = [*both[0].study.series, *both[1].study.series]
         return replace(both[0], study=Study(Path(), series), present=both[1].present)
-    case = generate(kind, seed, style, findings=findings, shape=shape)
-    patient = f"phantom {seed}"
+    return labelled(generate(kind, seed, style, findings=findings, shape=shape))
+
+
+def labelled(case: Phantom) -> Labelled:
+    """A generated CT, MRI or radiograph, as its last visit shows it."""
+    from attending.experts.brats import NAMES
+    from attending.experts.vista3d import vista3d_labels
+    from attending.phantom import label_names
+
+    kind, patient = case.kind, f"phantom {case.truth.to_dict()['seed']}"
     if kind == "cxr":
         film = np.asarray(case.volumes["frontal"].array)[::-1, 0, ::-1].T
         levels = np.rint(film.astype(float) / 4095 * 255).astype(np.uint8)[None]
         study = study_of({"frontal": Image2D(levels, None, "DX", "frontal")}, "DX", "CHEST", patient)
         there = {finding.kind for finding in case.visits[-1].findings}
-        return Labelled(study, None, {}, present={name: one in there for one, name in _CLASSES.items()})
+        return Labelled(study, None, {}, present={name: one in there for one, name in CLASSES.items()})
     volumes = case.volumes
     if kind == "mri":
         ordered = {name: volumes[name] for name in ("t1ce", "t1", "t2", "flair")}

@@ -52,7 +52,7 @@ class TruthExpert:
         used, _ = fit(self.card, study)
         record = Record("", "truth", inputs={series.id: digest(series) for series in used})
         if self.card.task == "classification":
-            return Finding("done", "Simulated probabilities.", record, scores=self._scores())
+            return Finding("done", "Simulated probabilities.", record, scores=self.scores())
         return self._mask(used[0].id, study, arguments, record)
 
     def _mask(self, series: str, study: Study, arguments: Mapping[str, str], record: Record) -> Finding:
@@ -71,7 +71,8 @@ class TruthExpert:
             return tell_tumor(mask, study.find(series), record, ())
         return tell(mask, names, study.find(series), record, (), self._case.lesions)
 
-    def _scores(self) -> dict[str, float]:
+    def scores(self) -> dict[str, float]:
+        """Simulated probabilities by class: on the right side of a half, unless there is a mistake."""
         rng = np.random.default_rng(self._seed)
         scores = {}
         for name in CLASSES:

@@ -118,6 +118,10 @@ def load_samples(task: Task, data: Path | None, cache: Path, limit: int = 0) -> 
         from attending.evaluation.synthetic import phantom_dataset
 
         dataset = phantom_dataset(task, cache)
+    elif task.dataset == "nano-benchmark":
+        from attending.evaluation.nano_benchmark import nano_dataset
+
+        dataset = nano_dataset(task, cache)
     else:
         if data is None:
             raise InputError("needs the folder of its data; give it with --data", field="task", value=task.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from attending import __version__
 from attending.corpora.mixture import permuted
 from attending.errors import InputError, NotAvailableError
 from attending.training import checkpoint
+from attending.training.augment import moved, vary, without_some
 from attending.training.expert_cases import gather
 from attending.training.expert_recipe import ExpertRecipe
 from attending.training.logs import Journal, read_log
@@ -83,7 +84,7 @@ class Examination:
         return decayed(named, self._recipe.rate, self._recipe.weight_decay, "network")
 
     def prepare(self, step: int) -> list[Images]:
-        """See `Work`: windows around labels and elsewhere, brighter or darker, with noise.
+        """See `Work`: windows around labels and elsewhere, as other scanners would show them.
 
         Never mirrored: sides have names.
         """
@@ -92,10 +93,14 @@ class Examination:
             epoch, within = divmod(position, len(self._cases))
             key = np.random.default_rng([self._recipe.seed, epoch]).bytes(16)
             draw = np.random.default_rng([self._recipe.seed, position])
-            image, truth = self._window(self._cases[permuted(within, len(self._cases), key)], draw)
-            image = image * draw.uniform(0.9, 1.1) + draw.uniform(-0.1, 0.1)
-            image = image + draw.normal(0, 0.05, image.shape)
-            drawn.append((image.astype(np.float32), truth))
+            found, truth = self._window(self._cases[permuted(within, len(self._cases), key)], draw)
+            image = torch.from_numpy(found)
+            if self._recipe.task == "classification":
+                image = moved(image, draw)
+            image = vary(image, draw, self._recipe.brightness, self._recipe.noise)
+            if self._recipe.missing:
+                image = without_some(image, draw, self._recipe.missing)
+            drawn.append((image, torch.from_numpy(np.ascontiguousarray(truth))))
         return [_stacked(drawn)]
 
     def _window(self, path: Path, draw: np.random.Generator) -> tuple[Any, Any]:
@@ -106,12 +111,13 @@ class Examination:
         shape, patch = np.array(truth.shape[1:]), np.array(self._recipe.patch)
         centre = draw.uniform(0, shape)
         if draw.random() < _FOREGROUND and truth.any():
-            labels = np.unique(truth[truth > 0])
-            where = np.argwhere(truth == draw.choice(labels))
-            centre = where[draw.integers(len(where))][1:] + draw.uniform(-8, 8, 3)
+            label = draw.choice(np.flatnonzero(np.bincount(truth.ravel())[1:]) + 1)
+            where = np.flatnonzero(truth == label)
+            centre = np.array(np.unravel_index(where[draw.integers(len(where))], truth.shape))[1:]
+            centre = centre + draw.uniform(-8, 8, 3)
         start = np.clip((centre - patch / 2).astype(int), 0, shape - patch)
         cut = (slice(None), *(slice(a, a + n) for a, n in zip(start, patch, strict=True)))
-        return image[cut], truth[cut]
+        return np.ascontiguousarray(image[cut]), np.ascontiguousarray(truth[cut])
 
     def blank(self) -> Images:
         """See `Work`; never asked for, since one process trains an expert."""
@@ -121,14 +127,19 @@ class Examination:
         """See `Work`: always the same windows, as they are."""
         windows = 1 if self._recipe.task == "classification" else _HELD_OUT_WINDOWS
         return [
-            _stacked([self._window(path, np.random.default_rng([1, number])) for number in range(windows)])
+            _stacked(
+                [
+                    tuple(map(torch.from_numpy, self._window(path, np.random.default_rng([1, number]))))
+                    for number in range(windows)
+                ]
+            )
             for path in self._held_out
         ]
 
 
-def _stacked(drawn: Sequence[tuple[Any, Any]]) -> Images:
-    images, truths = ([torch.from_numpy(np.ascontiguousarray(one[side])) for one in drawn] for side in (0, 1))
-    return Images(torch.stack(images), torch.stack(truths))
+def _stacked(drawn: Sequence[tuple[torch.Tensor, ...]]) -> Images:
+    images, truths = (torch.stack([one[side] for one in drawn]) for side in (0, 1))
+    return Images(images, truths)
 
 
 def build_network(recipe: ExpertRecipe) -> nn.Module:
@@ -188,14 +199,62 @@ def train_expert(recipe: ExpertRecipe, out: Path, tick: Tick, tell: Callable[[st
         folder.mkdir(exist_ok=True)
         fit(work, schedule, folder, world, Journal(out), tick)
         last = read_log(out / "log.jsonl")[-1]
-        write_bundle(recipe, work.module.network, last, done)
+        scale = calibration(recipe, work) if recipe.task == "classification" and held else {}
+        write_bundle(recipe, work.module.network, last, done, scale)
         for old in checkpoint.found(folder):
             checkpoint.remove(old)
         return done
 
 
-def write_bundle(recipe: ExpertRecipe, network: nn.Module, last: dict[str, Any], folder: Path) -> None:
-    """Write a MONAI bundle: configs, weights in safetensors, and the card beside it."""
+def calibration(recipe: ExpertRecipe, work: Examination) -> dict[str, tuple[float, float]]:
+    """Platt's slope and offset by finding, fitted on the cases held out: sigmoid(slope * logit + offset) is the chance.
+
+    Held near 1 and 0 by as much as one image counts, so that a finding with few examples keeps its own logits
+    (Platt, 1999).
+    """
+    work.module.eval()
+    batches = work.held_out()
+    with torch.no_grad():
+        logits = torch.cat([work.module.network(one.images).float() for one in batches])
+    truth = torch.cat([one.truth for one in batches])
+    found = {}
+    for channel, name in recipe.labels.items():
+        known = truth[:, channel].isfinite()
+        line = torch.tensor([1.0, 0.0], requires_grad=True)
+        search = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")
+
+        def loss(line: torch.Tensor = line, known: torch.Tensor = known, channel: int = channel) -> torch.Tensor:
+            told = line[0] * logits[known, channel] + line[1]
+            return findings(told[:, None], truth[known, channel, None]) + (line[0] - 1) ** 2 + line[1] ** 2
+
+        def step(search: torch.optim.LBFGS = search, loss: Callable[[], torch.Tensor] = loss) -> float:
+            search.zero_grad()
+            value = loss()
+            value.backward()  # type: ignore[no-untyped-call]
+            return float(value)
+
+        search.step(step)
+        slope, offset = (round(float(one), 4) for one in line)
+        found[name] = (slope, offset)
+    return found
+
+
+def write_bundle(
+    recipe: ExpertRecipe,
+    network: nn.Module,
+    last: dict[str, Any],
+    folder: Path,
+    scale_of: Mapping[str, tuple[float, float]],
+) -> None:
+    """Write a MONAI bundle: configs, weights in safetensors, and the card beside it.
+
+    Args:
+        recipe: What was trained.
+        network: The result.
+        last: The last line of the log.
+        folder: The bundle's; must not be there.
+        scale_of: See `calibration`.
+    """
     arguments = {key: value for key, value in recipe.network.items() if key != "_target_"}
     target = str(recipe.network["_target_"]).rpartition(".")[2]
     scale = {**recipe.scale, "_target_": f"{recipe.scale['_target_']}d", "keys": "image"}
@@ -217,6 +276,8 @@ def write_bundle(recipe: ExpertRecipe, network: nn.Module, last: dict[str, Any],
         "trained_by": f"attending {__version__}",
         "trained": kept,
     }
+    if scale_of:
+        metadata["calibration"] = {name: list(line) for name, line in scale_of.items()}
     aside = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
         for name in ("configs", "models"):
@@ -248,6 +309,7 @@ def _write_card(recipe: ExpertRecipe, kept: dict[str, Any], folder: Path) -> Non
         "version": "0.1.0",
         "folder": folder.name,
         "labels": recipe.labels,
+        "lesions": recipe.lesions,
         "overlapping": recipe.overlapping,
         "sequences": list(recipe.sequences),
     }

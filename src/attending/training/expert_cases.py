@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from attending.corpora.dataset import load_picture
+from attending.corpora.phantom_cases import CLASSES
 from attending.errors import AttendingError, InputError
 from attending.experts.bundle import Recipe as Preparation
 from attending.experts.segment import prepare
@@ -88,7 +89,7 @@ def _phantoms(recipe: ExpertRecipe, source: Volumes) -> list[tuple[str, Make]]:
         case = generate(kind, seed, source.styles[seed % len(source.styles)])
         if kind == "cxr":
             film = slice_picture(case.volumes["frontal"], "coronal", index=0)
-            there = {finding.kind for finding in case.visits[-1].findings}
+            there = {CLASSES[finding.kind] for finding in case.visits[-1].findings}
             return _radiograph(recipe, film.pixels[..., 0]), np.array(
                 [name in there for name in recipe.labels.values()], np.float32
             )

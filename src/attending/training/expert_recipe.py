@@ -51,10 +51,18 @@ class ExpertRecipe:
     """DICOM modality it takes."""
     merge: dict[int, list[int]] = field(default_factory=dict)
     """Segmentation: which of the data's label ids become each output channel; by default the channel's own number."""
+    lesions: list[int] = field(default_factory=list)
+    """Segmentation: the channels that are lesions, to be counted and placed."""
     overlapping: bool = False
     """Channels have a yes or no each, as BraTS' nested regions."""
     sequences: tuple[str, ...] = ()
     """MRI: the input channels, in order."""
+    missing: float = 0.0
+    """Chance that a sequence is left out in training, so that the network works without it."""
+    brightness: float = 0.1
+    """Greatest change of level and contrast in training, on the scale that `scale` gives."""
+    noise: float = 0.05
+    """Greatest noise added in training, on the same scale."""
     overview: str = ""
     """What the language model is told of it."""
     licence: str = "Apache-2.0"
@@ -82,6 +90,11 @@ class ExpertRecipe:
                 raise InputError("expected 1 or more", field=name, value=getattr(self, name))
         if not 0 < self.rate < 1 or self.clip <= 0 or not 0 <= self.warmup < 1 or not 0 <= self.weight_decay < 1:
             raise InputError("rate is above 0, clip is above 0, warmup and weight_decay are 0 to below 1", field="rate")
+        if not 0 <= self.missing < 1 or self.brightness < 0 or self.noise < 0:
+            raise InputError("missing is 0 to below 1, brightness and noise are 0 or more", field="missing")
+        self._check_task()
+
+    def _check_task(self) -> None:
         wanted = 3 if self.task == "segmentation" else 2
         if len(self.patch) != wanted or min(self.patch, default=0) < 8:
             raise InputError(f"expected {wanted} sides of 8 or more", field="patch", value=self.patch)
@@ -91,9 +104,12 @@ class ExpertRecipe:
                 raise InputError(f"{name}.{wrong} is not for {self.task}", field="task", value=self.task)
         if self.task == "classification" and (self.overlapping or self.merge or self.sequences or self.spacing):
             raise InputError("overlapping, merge, sequences and spacing are for segmentation", field="task")
+        if self.missing and not self.sequences:
+            raise InputError("is for recipes with sequences", field="missing", value=self.missing)
         first = 0 if self.overlapping or self.task == "classification" else 1
         if sorted(self.labels) != list(range(first, first + len(self.labels))) or not self.labels:
             raise InputError(f"expected names for {first}, {first + 1}, ...", field="labels", value=self.labels)
-        for channel in self.merge:
-            if channel not in self.labels:
-                raise InputError("is not among labels", field="merge", value=channel)
+        for name, channels in (("merge", self.merge), ("lesions", self.lesions)):
+            for channel in channels:
+                if channel not in self.labels:
+                    raise InputError("is not among labels", field=name, value=channel)

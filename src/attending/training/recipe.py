@@ -43,6 +43,8 @@ class Fresh:
     """See `VilaM3Config`."""
     feature_layer: int = -2
     """Which hidden state of the tower is read."""
+    expert_codec: Literal["vila-m3", "tools", "short", "none"] | None = None
+    """How the model is told of experts; see `attending.consult.codecs`. By default that of its architecture."""
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.language_model is None):

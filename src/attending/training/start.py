@@ -56,6 +56,8 @@ def new_model(fresh: Fresh, context: int, seed: int, texts: Iterable[str]) -> tu
     model.model.language_model.load_state_dict(language.model.state_dict())
     model.lm_head.load_state_dict(language.lm_head.state_dict())
     processor = processor_for(config, tokenizer, min(context, config.text_config.max_position_embeddings))
+    if fresh.expert_codec:
+        config.expert_codec = fresh.expert_codec
     speak(model, processor, fresh.template)
     return model, processor
 

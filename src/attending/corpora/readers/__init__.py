@@ -10,6 +10,7 @@ from attending.corpora.readers import (
     medical_diff_vqa,
     medqa,
     mimic_cxr,
+    nano,
     path_vqa,
     phantoms,
     slake,
@@ -35,6 +36,7 @@ _ALL = (
     phantoms.FOLDER,
     experts.VOLUMES,
     experts.PHANTOMS,
+    nano.READER,
     experts.RADIOGRAPHS,
 )
 READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}

@@ -1,0 +1,206 @@
+"""The conversations that attending-nano learns from, made of phantoms by the loop that serves users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from attending.corpora.constructions import Plan
+from attending.corpora.conversation import Conversation, Message
+from attending.corpora.dataset import Dataset, Progress
+from attending.corpora.readers.reader import Reader
+from attending.errors import InputError
+
+if TYPE_CHECKING:
+    from attending.consult.show import Shown
+    from attending.corpora.cases import Labelled
+    from attending.corpora.nano import Truth
+    from attending.experts import Expert, Finding
+    from attending.imaging import Study
+    from attending.phantom import Case
+
+_SPLIT = {"train": "train", "validate": "validation", "test": "test"}
+_STUDIES = ("ct", "mri", "cxr", "ct+cxr")
+_REASONS = (
+    "there is not enough memory for this study", "took longer than its 600 seconds", "it broke",
+    "its weights are not installed", "the images cannot be read",
+)  # fmt: skip
+_UNTOLD = 0.4
+"""Share of conversations in which nothing says what the pictures were made with, as of a PNG: the model must look."""
+
+
+def read(
+    folder: None,
+    split: str,
+    *,
+    progress: Progress,
+    studies: str = "ct,mri,cxr,ct+cxr",
+    cases: int = 50,
+    first: int = 0,
+    styles: str = "A,B,C",
+    experts: bool = True,
+    kinds: str = "",
+    seed: int = 0,
+) -> Dataset:
+    """Make them all: about 30 of a CT, 20 of an MRI or a radiograph, 10 of a study that holds both.
+
+    The experts' findings are the truth, measured as the embedded experts measure; a few fail or are not on offer.
+
+    Args:
+        folder: Not used.
+        split: Of the seeds; `test` has the wordings that are kept from training.
+        progress: See `attending.corpora.read`.
+        studies: Of `ct`, `mri`, `cxr` and `ct+cxr` (both in one study), separated by commas.
+        cases: Patients of each.
+        first: First seed within the split.
+        styles: Hospitals, taking turns by seed.
+        experts: Whether experts are on offer; without them the answer is what a look can tell.
+        kinds: Types of question to keep, separated by commas; empty keeps all.
+        seed: Draws wordings.
+    """
+    from attending.corpora.nano import Wordings, plans, unaided
+    from attending.phantom import seeds_of
+
+    wanted, hospitals, kept = (
+        [one.strip() for one in text.split(",") if one.strip()] for text in (studies, styles, kinds)
+    )
+    for study in wanted:
+        if study not in _STUDIES:
+            raise InputError(f"expected some of {', '.join(_STUDIES)}", field="studies", value=study)
+    found: list[Conversation] = []
+    seeds = seeds_of(_SPLIT[split], first, cases)
+    for study in wanted:
+        for number in seeds:
+            seen = _patient(study, number, hospitals[number % len(hospitals)])
+            draw = np.random.default_rng([seed, number, _STUDIES.index(study)])
+            for place, plan in enumerate(plans(seen.truth, Wordings(draw, split == "test"))):
+                chosen = plan if experts else unaided(plan)
+                if chosen is None or (kept and plan.facts["type"] not in kept):
+                    continue
+                told = _record(f"{seen.id}/{study}-{place}", chosen, seen, experts, draw)
+                found.append(replace(told, patient=f"phantom {number}", split=split))
+            progress(len(found))
+    patients = frozenset(f"phantom {number}" for number in seeds)
+    counts = {"rows": len(found), "conversations": len(found), "refused": 0, "patients": len(patients)}
+    return Dataset("phantom-nano", split, found, counts, patients=patients, images=())
+
+
+class _Seen(NamedTuple):
+    """What is kept of a patient: little next to the volumes, so that several datasets are made of one generation."""
+
+    id: str
+    truth: Truth
+    shown: Shown
+    findings: Mapping[str, Finding]
+    """What each embedded expert finds if it finds the truth, by name."""
+
+
+@lru_cache(maxsize=4096)
+def _patient(study: str, number: int, style: str) -> _Seen:
+    from attending.consult.short import Short
+    from attending.consult.show import first_pictures
+    from attending.corpora.nano import truth_of
+    from attending.corpora.phantom_cases import labelled
+    from attending.imaging import Study
+    from attending.phantom import generate
+
+    made = [generate(kind, number, style) for kind in study.split("+")]
+    opened = [labelled(case) for case in made]
+    both = Study(Path(), [one for case in opened for one in case.study.series])
+    shown = first_pictures(both, slices=Short.slices, together=Short.together)
+    known = dict(_examined(case, told, number) for case, told in zip(made, opened, strict=True))
+    return _Seen(made[0].id, truth_of([case.truth.to_dict() for case in made]), shown, known)
+
+
+def _examined(case: Case, told: Labelled, number: int) -> tuple[str, Finding]:
+    """An expert's name and the truth as it would tell it, without the mask."""
+    from attending.corpora.nano import wording
+    from attending.corpora.truth_expert import TruthExpert
+    from attending.experts import ExpertCard, Finding
+    from attending.experts.brats import tell_tumor
+    from attending.experts.embedded import TORSO_LABELS, TORSO_LESIONS
+    from attending.experts.finding import Record
+    from attending.experts.segment import tell
+    from attending.imaging import Volume
+
+    series = told.study.series[0]
+    if case.kind == "cxr":
+        simulated = TruthExpert(ExpertCard("CHEST", (), (), "", "", ""), told, number).scores()
+        scores = {name: simulated[name] for name in wording()["findings"]}
+        return "CHEST", Finding("done", "", Record("CHEST"), scores=scores)
+    if case.kind == "mri":
+        assert told.labels is not None
+        return "BRAIN", _light(tell_tumor(told.labels, series, Record("BRAIN"), ()))
+    lookup = np.zeros(256, np.uint8)
+    for label, name in TORSO_LABELS.items():
+        lookup[wording()["structures"][name]["labels"]] = label
+    labels = Volume(lookup[case.labels.array], case.labels.affine)
+    return "TORSO", _light(tell(labels, TORSO_LABELS, series, Record("TORSO"), (), TORSO_LESIONS))
+
+
+def _light(finding: Finding) -> Finding:
+    from attending.experts.finding import Segmentation
+    from attending.imaging import Volume
+
+    assert finding.segmentation is not None
+    empty = Volume(np.zeros((1, 1, 1), np.uint8), np.eye(4))
+    return replace(finding, segmentation=Segmentation(empty, finding.segmentation.names), pictures=())
+
+
+def _record(id_: str, plan: Plan, seen: _Seen, experts: bool, draw: np.random.Generator) -> Conversation:
+    """Hold the conversation."""
+    from attending.consult.short import Short
+    from attending.consult.transcript import Turn
+    from attending.corpora.cases import Labelled
+    from attending.corpora.expert_conversations import enact
+    from attending.experts import Finding
+    from attending.experts.embedded import embedded
+    from attending.experts.finding import Record
+    from attending.imaging import Study
+
+    offered = [expert for expert in embedded() if expert.card.name != plan.without] if experts else []
+    reason = _REASONS[int(draw.integers(len(_REASONS)))]
+
+    def run(expert: Expert, study: Study, arguments: Any = None, **limits: Any) -> Finding:
+        name = expert.card.name
+        if plan.mistake == "fails":
+            return Finding("failed", f"{name}: {reason}", Record(name))
+        return _part(seen.findings[name], expert.card.choose(arguments).get("structures"))
+
+    modality = None if draw.random() < _UNTOLD else seen.shown.modality
+    first = Turn("user", plan.question, seen.shown.pictures, modality, tuple(expert.card for expert in offered))
+    turns = enact(plan, first, Labelled(Study(Path(), []), None, {}), offered, Short(), run)
+    messages, pictures = Short().messages(turns)
+    said = tuple(Message(str(one["role"]), str(one["content"])) for one in messages)
+    return Conversation(id_, said, tuple(pictures), "", "phantom-nano", "", plan.facts)
+
+
+def _part(whole: Finding, structures: str | None) -> Finding:
+    """What a segmentation tells when it is asked for some structures."""
+    from attending.experts.embedded import TORSO_GROUPS, TORSO_LABELS, TORSO_LESIONS
+    from attending.experts.monai_bundle import structures as groups_of
+
+    if structures is None or whole.segmentation is None:
+        return whole
+    ids = groups_of(TORSO_LABELS, TORSO_LESIONS, TORSO_GROUPS)[structures]
+    names = {label: whole.segmentation.names[label] for label in ids}
+    kept = {name: facts for name, facts in whole.measurements.items() if name in names.values()}
+    return replace(whole, segmentation=replace(whole.segmentation, names=names), measurements=kept)
+
+
+READER = Reader(
+    name="phantom-nano",
+    title="what attending-nano learns from: questions about phantoms in many wordings, with the embedded experts",
+    expects=("nothing: no folder is read",),
+    source="made by `attending`",
+    citation="",
+    licence="Apache-2.0",
+    splits=("train", "validate", "test"),
+    read=read,
+    needs_folder=False,
+)
