@@ -61,10 +61,8 @@ def first_pictures(study: Study, series: Series | None = None, slices: int = 1, 
     Raises:
         InputError: The voxels cannot be read.
     """
-    if series is None and together:
-        kinds = [kind for one in study.series if one.kind != "localizer" and (kind := spoken_modality(one))]
-        if len(set(kinds)) > 1:
-            return _of_each(study, sorted(set(kinds)), slices)
+    if series is None and together and len(kinds := _kinds(study)) > 1:
+        return _of_each(study, kinds, slices)
     if series is None:
         roles = _roles(study)
         if roles is not None:
@@ -76,6 +74,18 @@ def first_pictures(study: Study, series: Series | None = None, slices: int = 1, 
     volume = series.volume
     places: list[int | None] = [None] if slices == 1 else list(key_slices(volume, "axial", slices))
     return Shown(tuple(slice_of(volume, place) for place in places), spoken_modality(series), False)
+
+
+def told_modality(study: Study, series: Series | None = None, together: bool = False) -> str | None:
+    """What a model is told that given pictures of a study were made with; arguments as `first_pictures`."""
+    if series is None and together and len(kinds := _kinds(study)) > 1:
+        return " and ".join(kinds)
+    return spoken_modality(series or study.series[0])
+
+
+def _kinds(study: Study) -> list[str]:
+    """The modalities of a study, as models are told them, in the order of their names."""
+    return sorted({kind for one in study.series if one.kind != "localizer" and (kind := spoken_modality(one))})
 
 
 def _of_each(study: Study, kinds: Sequence[str], slices: int) -> Shown:

@@ -294,8 +294,9 @@ def _in_vain(expert: str, argument: str, question: str, about: str) -> Iterator[
 def _plainly(truth: Truth, words: Wordings) -> Iterator[Plan]:
     """What needs no expert."""
     told, ask = wording(), wording()["ask"]
-    yield _plan("modality", words.ask("modality"), [say(told["say"]["modality"][truth.modality])], told["say"]["modality"][truth.modality])
-    yield _plan("body", words.ask("body"), [say(told["say"]["body"][truth.modality])], told["say"]["body"][truth.modality])
+    for kind in ("modality", "body"):
+        text = told["say"][kind][truth.modality]
+        yield _plan(kind, words.ask(kind), [say(text)], text)
     yield _plan("unanswerable", words.ask("unanswerable"), [say(words.pick(ask["unanswerable"]["answer"]))], "")
     if truth.modality in told["outside"]:
         it = words.pick(told["outside"][truth.modality])
