@@ -21,7 +21,8 @@ NAME = "scripted"
 class Model:
     """A back end that answers by a function of (messages, pictures); keeps what it was asked, and how.
 
-    With `gate` it stops before its last piece until the event is set or it is cancelled; `began` tells that it is there.
+    With `gate` it stops before its last piece until the event is set or it is cancelled; `began` tells that it has come
+    so far.
     """
 
     def __init__(self, answer: Callable[[list[dict], list], str] | str, gate: threading.Event | None = None) -> None:

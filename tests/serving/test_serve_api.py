@@ -98,12 +98,12 @@ def test_an_expert_examines_the_picture_and_its_finding_comes_beside_the_text() 
     assert again.attending["findings"] == []
 
 
-def test_without_a_modality_the_expert_refuses_and_the_server_may_give_one() -> None:
-    for settings, status in (({}, "refused"), ({"modality": "CXR"}, "done")):
-        replies = iter([CALL, "I cannot tell."])
-        with running(Model(lambda *_: next(replies)), [cxr_expert()], **settings) as server:
-            told = server.ask([{"role": "user", "content": [image(), text("An effusion?")]}])
-        assert [one["status"] for one in told.attending["findings"]] == [status]
+@pytest.mark.parametrize(("settings", "status"), [({}, "refused"), ({"modality": "CXR"}, "done")])
+def test_without_a_modality_the_expert_refuses_and_the_server_may_give_one(settings, status) -> None:
+    replies = iter([CALL, "I cannot tell."])
+    with running(Model(lambda *_: next(replies)), [cxr_expert()], **settings) as server:
+        told = server.ask([{"role": "user", "content": [image(), text("An effusion?")]}])
+    assert [one["status"] for one in told.attending["findings"]] == [status]
 
 
 def test_the_models_pictures_may_be_routed_to_experts_first() -> None:
@@ -270,11 +270,10 @@ def test_a_stream_that_breaks_half_way_says_so() -> None:
     model = Model("x")
     model._speak = half
     with running(model) as server:
-        stream = server.ask("a", stream=True)
         got = []
+        pieces = (got.append(chunk.choices[0].delta.content) for chunk in server.ask("a", stream=True))
         with pytest.raises(openai.APIError, match="broke off"):
-            for chunk in stream:
-                got.append(chunk.choices[0].delta.content)
+            list(pieces)
     assert "".join(got) == "Half a sentence"
 
 
@@ -286,9 +285,6 @@ def test_half_characters_of_a_model_become_whole_ones() -> None:
 
 def test_a_picture_may_be_declared_as_another_kind_than_it_is() -> None:
     with running(Model(shades)) as server:
-        mislabelled = {
-            "type": "image_url",
-            "image_url": {"url": url_of(file_of(grey(9)), "image/jpeg"), "detail": "low"},
-        }
-        told = server.ask([{"role": "user", "content": [mislabelled, text("?")]}])
+        held = {"url": url_of(file_of(grey(9)), "image/jpeg"), "detail": "low"}
+        told = server.ask([{"role": "user", "content": [{"type": "image_url", "image_url": held}, text("?")]}])
     assert told.choices[0].message.content == "9"

@@ -77,19 +77,17 @@ def study_of(
             path.write_bytes(data)
             if _kind(path) not in _KINDS:
                 raise InputError("expected PNG or JPEG", field=f"image {number}")
-        study = open_study(folder, modality=modality, body_part=body_part)
-        for error in study.rejected:
-            raise _named(error)
-        total = sum(series.shape[0] * series.shape[1] for series in study.series)
-        if total > pixels:
-            problem = f"the pictures of a conversation may have {pixels:,} pixels together"
-            raise InputError(problem, field="images", value=f"{total:,} pixels")
-        pictures = []
-        for series in study.series:
-            try:
-                pictures.append(picture_of(series.image))
-            except InputError as error:
-                raise _named(error) from None
+        try:
+            study = open_study(folder, modality=modality, body_part=body_part)
+            for error in study.rejected:
+                raise error
+            total = sum(series.shape[0] * series.shape[1] for series in study.series)
+            if total > pixels:
+                problem = f"the pictures of a conversation may have {pixels:,} pixels together"
+                raise InputError(problem, field="images", value=f"{total:,} pixels")
+            pictures = [picture_of(series.image) for series in study.series]
+        except InputError as error:
+            raise _named(error, folder) from None
     return replace(study, path=Path("images")), pictures
 
 
@@ -100,8 +98,10 @@ def _kind(path: Path) -> str | None:
         return None
 
 
-def _named(error: InputError) -> InputError:
+def _named(error: InputError, folder: Path) -> InputError:
     """An error about a file as one about a picture of the conversation."""
-    number = int(Path(error.path or "").name.partition("-")[2])
-    what = f" ({error.field})" if error.field else ""
-    return InputError(error.problem, field=f"image {number}{what}", value=error.value)
+    file = Path(error.path or "").name
+    if not file.startswith("image-"):
+        return error
+    where = f"image {int(file[6:])}" + (f" ({error.field})" if error.field else "")
+    return InputError(error.problem.replace(f"{folder}/", ""), field=where, value=error.value)
