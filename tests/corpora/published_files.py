@@ -180,10 +180,8 @@ def chexpert(folder):
     table(folder / "valid.csv", header,
           [("CheXpert-v1.0-small/valid/patient64541/study1/view1_frontal.jpg", "Male", 73, "Frontal", "AP",
             *("0.0" for _ in CHEXPERT))])  # fmt: skip
-    table(folder / "groundtruth.csv", ("Path", *CHEXPERT),
-          [("CheXpert/test/patient64741/study1/view1_frontal.jpg",
-            *("1" if name == "Edema" else "0" for name in CHEXPERT)),
-           ("CheXpert/test/patient64741/study1/view2_frontal.jpg", *("0" for _ in CHEXPERT))])  # fmt: skip
+    studies = [("CheXpert-v1.0/test/patient64741/study1", *("1" if name == "Edema" else "0" for name in CHEXPERT))]
+    table(folder / "groundtruth.csv", ("Study", *CHEXPERT), studies)
     for seed, name in enumerate(("train/patient00001", "valid/patient64541", "test/patient64741")):
         picture(folder / name / "study1" / "view1_frontal.jpg", seed)
     return folder

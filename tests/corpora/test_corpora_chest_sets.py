@@ -6,6 +6,7 @@ import published_files as files
 import pytest
 
 from attending.corpora import check_leaks, read
+from attending.corpora.readers.chexpert import FINDINGS
 from attending.errors import InputError
 
 
@@ -77,13 +78,25 @@ class TestCheXpert:
         train = read("chexpert", files.chexpert(tmp_path), questions=0, unsure=unsure)
         assert {c.facts["question type"]: said(c)[1] for c in train.conversations}["Edema"] == unsure
 
-    def test_the_test_set_asks_the_five_of_the_competition_of_the_first_view(self, tmp_path):
+    def test_the_test_set_asks_all_fourteen_of_the_first_frontal_view_of_a_study(self, tmp_path):
         test = read("chexpert", files.chexpert(tmp_path), "test")
         answers = {c.facts["question type"]: said(c)[1] for c in test.conversations}
-        assert answers == {"Atelectasis": "no", "Cardiomegaly": "no", "Consolidation": "no", "Edema": "yes",
-                           "Pleural Effusion": "no"}  # fmt: skip
+        assert len(answers) == 14
+        assert [name for name, answer in answers.items() if answer == "yes"] == ["Edema"]
+        assert test.conversations[0].images[0].name == "view1_frontal.jpg"
+        assert len(read("chexpert", files.chexpert(tmp_path), "validate").conversations) == 14
+
+    def test_a_test_table_of_pictures_is_read_too(self, tmp_path):
+        folder = files.chexpert(tmp_path)
+        rows = [("CheXpert/test/patient64741/study1/view1_frontal.jpg", *("0" for _ in FINDINGS)),
+                ("CheXpert/test/patient64741/study1/view2_frontal.jpg", *("0" for _ in FINDINGS))]  # fmt: skip
+        files.table(folder / "test_labels.csv", ("Path", *FINDINGS), rows)
+        test = read("chexpert", folder, "test")
+        assert len(test.conversations) == 13  # this table does not tell No Finding
         assert test.counts["passed over: second view of a study"] == 1
-        assert len(read("chexpert", files.chexpert(tmp_path), "validate").conversations) == 13
+        files.table(folder / "test_labels.csv", ("Image", *FINDINGS), rows)
+        with pytest.raises(InputError, match="lacks the column Path, or Study"):
+            read("chexpert", folder, "test")
 
     @pytest.mark.parametrize(
         ("old", "new", "problem"),

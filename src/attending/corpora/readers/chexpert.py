@@ -17,8 +17,8 @@ FINDINGS = (
     "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation", "Pneumonia",
     "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices",
 )  # fmt: skip
-COMPETITION = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
-"""The five that are tested, in VILA-M3 too."""
+NORMAL = "No Finding"
+"""The fourteenth observation: asked of the sets that radiologists read. In `train` it stands only where it is true."""
 _FILES = {
     "train": ("train.csv",),
     "validate": ("valid.csv", "val_labels.csv"),
@@ -35,8 +35,9 @@ def read(
 
     Args:
         folder: See `READER`.
-        split: `validate` and `test` were read by radiologists; of `test` the first frontal view of each study is asked
-            for the five findings of the competition, as VILA-M3 was tested.
+        split: `validate` and `test` were read by radiologists: of these each of the 14 observations is asked, and of
+            `test` on the first frontal view of each study, as VILA-M3 was tested. `groundtruth.csv` has a row a study,
+            the other tables one a picture.
         progress: See `read`.
         unsure: What becomes of the label -1: `skip` (no question), `yes` or `no`. A finding that the report does not
             mention is not asked for.
@@ -49,17 +50,18 @@ def read(
     gather: Gather[Question] = Gather(
         "chexpert", split, partial(conversation, source="chexpert", split=split), progress
     )
-    asked = COMPETITION if split == "test" else FINDINGS
-    for where, row in csv_rows(path, ("Path", *asked), gather.refuse):
+    for where, row in csv_rows(path, FINDINGS, gather.refuse):
         gather.look()
-        view = row.get("Frontal/Lateral") or ("Frontal" if "_frontal" in row["Path"] else "Lateral")
+        picture = _picture(row, path)
+        view = row.get("Frontal/Lateral") or ("Frontal" if "_frontal" in picture else "Lateral")
         if view != "Frontal":
             gather.pass_over("lateral view")
-        elif split == "test" and "view1_" not in row["Path"]:
+        elif split == "test" and "view1_" not in picture:
             gather.pass_over("second view of a study")
         else:
+            asked = FINDINGS if split == "train" or NORMAL not in row else (NORMAL, *FINDINGS)
             try:
-                one = _labels(row, path, where, folder, asked, unsure)
+                one = _labels(row, picture, path, where, folder, asked, unsure)
             except InputError as error:
                 gather.refuse(error)
                 continue
@@ -68,12 +70,27 @@ def read(
     return gather.dataset()
 
 
-def _labels(row: dict[str, str], path: Path, where: str, folder: Path, asked: tuple[str, ...], unsure: str) -> Labels:
-    name = _PREFIX.sub("", row["Path"])
+def _picture(row: dict[str, str], path: Path) -> str:
+    """The picture of a row, as the table names it; that of a study is its first frontal view.
+
+    Raises:
+        InputError: The table tells neither.
+    """
+    if "Path" in row:
+        return row["Path"]
+    if "Study" not in row:
+        raise InputError("lacks the column Path, or Study", path=path)
+    return f"{row['Study']}/view1_frontal.jpg"
+
+
+def _labels(
+    row: dict[str, str], picture: str, path: Path, where: str, folder: Path, asked: tuple[str, ...], unsure: str
+) -> Labels:
+    name = _PREFIX.sub("", picture)
     patient = next((part for part in name.split("/") if re.fullmatch(r"patient\d+", part)), "")
     if not patient:
         wrong = "expected a path with the patient, such as train/patient00001/study1/view1_frontal.jpg"
-        raise InputError(wrong, path=path, field=f"{where}, Path", value=row["Path"])
+        raise InputError(wrong, path=path, field=f"{where}, Path", value=picture)
     found = {}
     for finding in asked:
         value = _VALUES.get(row[finding].strip().removesuffix(".0"))
@@ -84,7 +101,7 @@ def _labels(row: dict[str, str], path: Path, where: str, folder: Path, asked: tu
             found[finding] = value == "present"
         elif value == "unsure" and unsure != "skip":
             found[finding] = unsure == "yes"
-    facts = {"original id": row["Path"], "view": row.get("AP/PA") or "frontal"}
+    facts = {"original id": picture, "view": row.get("AP/PA") or "frontal"}
     image = inside(folder, name, path, f"{where}, Path")
     return Labels(name.removesuffix(".jpg"), image, found, f"CheXpert {patient}", facts)
 
@@ -93,11 +110,12 @@ READER = Reader(
     name="chexpert",
     title="CheXpert: 224,316 chest radiographs with 14 observations",
     expects=(
-        "train.csv, valid.csv; test.csv (or test_labels.csv, groundtruth.csv of CheXlocalize)",
+        "train.csv, valid.csv; test.csv (or test_labels.csv of CheXlocalize, or groundtruth.csv of the test labels)",
         "train/patient00001/study1/view1_frontal.jpg ..., valid/ ..., test/ ...",
     ),
     source="https://stanfordmlgroup.github.io/competitions/chexpert/ and "
-    "https://stanfordaimi.azurewebsites.net/datasets/23c56a0d-15de-405b-87c8-99c30138950c (test)",
+    "https://stanfordaimi.azurewebsites.net/datasets/23c56a0d-15de-405b-87c8-99c30138950c (test pictures), "
+    "https://github.com/rajpurkarlab/cheXpert-test-set-labels (groundtruth.csv)",
     citation="Irvin et al., CheXpert: a large chest radiograph dataset with uncertainty labels and expert comparison, "
     "AAAI 2019, arXiv:1901.07031",
     licence="Stanford University Dataset Research Use Agreement: research only, not to be passed on",
