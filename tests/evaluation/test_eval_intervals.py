@@ -1,6 +1,8 @@
 """Intervals hold the truth as often as they say, know patients, and comparisons find what is there."""
 
+import importlib.util
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,74 +12,125 @@ from attending.evaluation.metrics import METRICS, Row
 from attending.evaluation.parse import found
 
 
-def coverage(draw, truth, metric=None, runs=400, draws=400):
-    held = 0
-    for seed in range(runs):
-        sample, clusters = draw(np.random.default_rng(seed))
-        low, _, high = bootstrap(sample, metric, clusters, seed, draws=draws)
-        held += low <= truth <= high
-    return held / runs
+def benchmark(name):
+    """A file of the benchmarks as a module."""
+    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def answers(rng, size=200):
-    return (rng.random(size) < 0.8).astype(float), None
+COVERAGE = benchmark("coverage")
 
 
-def patients(rng, size=100):
-    """One to five answers a patient; patients differ by more than chance. The mean answer is right in 0.7."""
-    counts = rng.integers(1, 6, size)
-    who = np.repeat(np.arange(size), counts)
-    ease = 0.7 + 0.25 * rng.choice([-1, 1], size)
-    return (rng.random(len(who)) < ease[who]).astype(float), [str(number) for number in who]
+@pytest.mark.parametrize("truth", [0.5, 0.85, 0.95])
+@pytest.mark.parametrize("patients", [30, 50, 100, 200])
+def test_95_percent_intervals_hold_the_truth_of_proportions(patients, truth):
+    assert 0.93 <= COVERAGE.proportion(patients, truth) <= 0.97
 
 
-def test_95_percent_intervals_hold_the_truth_of_proportions():
-    assert 0.93 <= coverage(answers, 0.8) <= 0.97
-
-
-def test_95_percent_intervals_hold_the_truth_when_patients_cluster():
-    assert 0.93 <= coverage(patients, 0.7) <= 0.97
-
-
-def test_leaving_the_patients_out_makes_intervals_too_narrow():
-    assert coverage(lambda rng: (patients(rng)[0], None), 0.7) < 0.90
-
-
-def scored(rng, size=150):
-    true = rng.random(size) < 0.4
-    said = 1 / (1 + np.exp(-rng.normal(true, 1)))
-    return [Row(found(True), bool(t), probability=float(p)) for t, p in zip(true, said, strict=True)], None
-
-
-def judged(rng, size=150):
-    true = rng.random(size) < 0.3
-    said = np.where(rng.random(size) < 0.8, true, ~true)
-    return [Row(found(bool(s)), bool(t)) for t, s in zip(true, said, strict=True)], None
+@pytest.mark.parametrize(
+    "name",
+    [
+        "right or wrong, 30 patients with 1 to 5 questions, 0.5",
+        "exponential, 30 patients",
+        "AUROC 0.76, 60 patients",
+        "difference 0.8 - 0.7, 60 patients",
+    ],
+)
+def test_95_percent_intervals_hold_the_truth_of_some_cases(name):
+    assert 0.93 <= COVERAGE.coverage(COVERAGE.PROMISED[name], 400) <= 0.97
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("draw", "truth", "metric"),
-    [
-        (answers, 0.8, None),
-        (patients, 0.7, None),
-        (lambda rng: answers(rng, 60), 0.8, None),
-        (lambda rng: (rng.normal(0, 1, 20), None), 0, None),
-        (scored, 0.76025, "auroc"),
-        (judged, 2 * 0.24 / (0.3 + 0.24 + 0.14), "f1"),
-    ],
-)
-def test_coverage_over_a_thousand_data_sets(draw, truth, metric):
-    assert 0.93 <= coverage(draw, truth, metric and METRICS[metric], runs=1000, draws=1000) <= 0.975
+@pytest.mark.parametrize("name", COVERAGE.PROMISED)
+def test_95_percent_intervals_hold_the_truth_in_every_case_promised(name):
+    assert 0.93 <= COVERAGE.coverage(COVERAGE.PROMISED[name]) <= 0.97
+
+
+def test_leaving_the_patients_out_makes_intervals_too_narrow():
+    case = COVERAGE.PROMISED["right or wrong, 60 patients with 1 to 19 questions alike, 0.85"]
+    alone = case._replace(draw=lambda rng: (case.draw(rng)[0], None))
+    assert COVERAGE.coverage(alone, 200) < 0.85
+
+
+def scored(rng, size=150):
+    (rows,), _ = COVERAGE.scored(rng, size, 1.0)
+    return rows
+
+
+def answers(rng, size=200):
+    return (rng.random(size) < 0.8).astype(float)
+
+
+def test_one_answer_a_patient_gives_wilsons_interval():
+    """Wilson 1927, worked by hand for 27 of 30."""
+    z, p, n = 1.959963984540054, 0.9, 30
+    middle, reach = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
+    low, value, high = bootstrap([1.0] * 27 + [0.0] * 3)
+    assert value == 0.9
+    assert (low, high) == pytest.approx(((middle - reach) / (1 + z**2 / n), (middle + reach) / (1 + z**2 / n)))
+
+
+def test_patients_asked_alike_count_once():
+    """Five questions to which a patient always gives one answer are as good as one, up to the resampling."""
+    once = bootstrap([1.0] * 70 + [0.0] * 30)
+    again = bootstrap([1.0] * 350 + [0.0] * 150, clusters=[str(i // 5) for i in range(500)])
+    assert again == pytest.approx(once, abs=0.001)
+
+
+def test_bounds_stay_within_what_the_statistic_can_be():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        sample = (rng.random(12) < 0.95).astype(float)
+        low, value, high = bootstrap(sample, draws=100)
+        assert 0 <= low <= value <= high <= 1
+        low, value, high = paired(sample, 1 - sample, draws=100).difference
+        assert -1 <= low <= value <= high <= 1
+
+
+def test_an_interval_of_skewed_errors_reaches_further_to_the_long_side():
+    sample = np.random.default_rng(0).exponential(1, 40)
+    low, value, high = bootstrap(10 * sample)
+    assert high - value > 1.2 * (value - low)
+    mirrored = bootstrap(-10 * sample)
+    assert (-mirrored.high, -mirrored.low) == pytest.approx((low, high), rel=1e-9)
+
+
+def test_errors_in_another_unit_have_the_interval_in_that_unit():
+    sample = 5 + np.random.default_rng(0).exponential(1, 40)
+    assert np.array(bootstrap(1000 * sample)) == pytest.approx(1000 * np.array(bootstrap(sample)), rel=1e-9)
+
+
+def test_two_runs_that_never_differ_could_still_do_so_unseen():
+    """Of 20 patients none differs: a share of 0.168 could have stayed unseen in one time of 40."""
+    same = [1.0, 0.0] * 10
+    low, value, high = paired(same, same).difference
+    assert (low, value, high) == pytest.approx((0.025 ** (1 / 20) - 1, 0, 1 - 0.025 ** (1 / 20)))
+    assert paired([3.0, 50.0] * 10, [3.0, 50.0] * 10).difference == (0, 0, 0)  # errors have no such bound
+
+
+def test_a_perfect_sensitivity_is_as_sure_as_there_are_patients_with_a_positive():
+    rows = [Row(found(i < 10), i < 10, 1.0, cluster=str(i)) for i in range(100)]
+    assert bootstrap(rows, METRICS["sensitivity"]).low == pytest.approx(0.025 ** (1 / 10))
+    assert bootstrap(rows, METRICS["specificity"]).low == pytest.approx(0.025 ** (1 / 90))
+
+
+def test_numbers_that_are_no_numbers_give_no_bounds():
+    low, value, high = bootstrap([1.0, float("nan"), 0.5] * 10)
+    assert all(math.isnan(one) for one in (low, value, high))
 
 
 def test_the_same_seed_gives_the_same_interval():
-    sample = answers(np.random.default_rng(0))[0]
-    assert bootstrap(sample, seed=3) == bootstrap(sample, seed=3) != bootstrap(sample, seed=4)
+    sample, clusters = answers(np.random.default_rng(0)), [str(i // 3) for i in range(200)]
+    one, again, other = (bootstrap(sample, clusters=clusters, seed=seed) for seed in (3, 3, 4))
+    assert one == again != other
+    assert one == pytest.approx(other, abs=0.01)
 
 
 def test_an_interval_holds_its_value_and_a_wider_level_is_wider():
-    sample = answers(np.random.default_rng(0))[0]
+    sample = answers(np.random.default_rng(0))
     narrow, wide = bootstrap(sample, level=0.8), bootstrap(sample, level=0.99)
     assert wide.low < narrow.low < narrow.value == sample.mean() < narrow.high < wide.high
 
@@ -128,7 +181,7 @@ def test_no_difference_is_seldom_called_one():
 
 def test_metrics_that_are_no_means_are_compared_too():
     rng = np.random.default_rng(1)
-    rows, _ = scored(rng, 300)
+    rows = scored(rng, 300)
     noise = [
         Row(row.prediction, row.reference, probability=float(p)) for row, p in zip(rows, rng.random(300), strict=True)
     ]

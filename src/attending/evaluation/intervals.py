@@ -1,13 +1,23 @@
 """Intervals: bootstrap over patients, paired comparison of two runs, several seeds.
 
-Samples of one patient are not independent, so patients are resampled, not samples. The interval is the bias-corrected
-and accelerated bootstrap (Efron 1987) with the tails widened by Student's t for few patients (Hesterberg 2015).
+Samples of one patient are not independent, so patients are resampled, not samples. The spread of the resamplings is the
+standard error. What is read off it depends on what the statistic can be:
+
+- between 0 and 1: Wilson's score interval for as many trials as would give that standard error (Kott and Carr 1997; for
+  AUROC Kottas, Kuss and Zapf 2014); exact where all patients agree (Clopper and Pearson);
+- a difference of two of these: Student's;
+- unbounded: Hall's cubic transformation, which takes the skewness out (Hall 1992).
+
+The quantile is Student's t with as many degrees of freedom as the standard error itself has: few where few patients
+bear all of the spread (from the kurtosis, as Satterthwaite 1946). Skewness and kurtosis come from leaving each patient
+out.
+`benchmarks/evaluation.py --coverage` measures how often the intervals hold the truth.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
@@ -21,9 +31,10 @@ LEVEL = 0.95
 DRAWS = 2000
 BLOCK = 4_000_000
 """Largest block of weights held at once: draws x samples."""
-_JACKKNIFE = 300
-"""Most groups of patients left out in turn for the acceleration."""
-_NORMAL = NormalDist()
+_JACKKNIFE = 1000
+"""Most groups of patients left out in turn."""
+_SAME = 1e-9
+"""Relative difference from which two spreads are two."""
 
 Sample = Sequence[Row] | Sequence[float] | Array
 
@@ -95,13 +106,13 @@ def bootstrap(
         level: Of confidence.
 
     Resamplings where the statistic is not defined (a class is missing) are left out; where they are more than half, the
-    bounds are NaN. Where all resamplings agree on 0 or 1 and these are the limits of the statistic, the open bound is
-    the exact binomial one for as many trials as there are patients.
+    bounds are NaN. Where all patients agree on 0 or 1 and these are the limits of the statistic, the open bound is the
+    exact binomial one for as many trials as there are patients of whom the statistic speaks.
     """
     weighted = weighted_statistic(sample, statistic)
     groups = clustered(sample, clusters)
-    bounded = statistic.bounded if statistic is not None else _is_binary(_values(sample))
-    return _interval(weighted, groups, seed, draws, level, bounded)
+    form = _share if _bounded(sample, statistic) else _skewed
+    return _interval(weighted, groups, seed, draws, level, form)
 
 
 def paired(
@@ -123,7 +134,8 @@ def paired(
         raise ValueError(f"a has {len(a)} samples, b {len(b)}; expected the same samples in the same order")
     of_a, of_b = weighted_statistic(a, statistic), weighted_statistic(b, statistic)
     groups = clustered(a, clusters)
-    difference = _interval(lambda weights: of_a(weights) - of_b(weights), groups, seed, draws, level, bounded=False)
+    form = _difference if _bounded(a, statistic) and _bounded(b, statistic) else _skewed
+    difference = _interval(lambda weights: of_a(weights) - of_b(weights), groups, seed, draws, level, form)
     scores_a, scores_b = _values(a), _values(b)
     only_a, only_b = int((scores_a > scores_b).sum()), int((scores_b > scores_a).sum())
     alone = len(groups) > 0 and int(groups.max()) + 1 == len(groups)
@@ -161,7 +173,7 @@ def over_seeds(
         seed,
         draws,
         level,
-        bounded=False,
+        _share if all(_bounded(run, statistic) for run in runs) else _skewed,
     )
     values = tuple(float(part(np.ones((1, len(groups))))[0]) for part in parts)
     return Seeds(mean, values, float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"))
@@ -177,8 +189,39 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * tail)
 
 
+class _Spread(NamedTuple):
+    """How a statistic varies between patients.
+
+    Attributes:
+        value: Of the whole sample.
+        error: Standard error, from resampling.
+        away: What each patient (or group of them) adds to the value, times their number; mean about 0, [units].
+        trials: Patients of whom the statistic speaks.
+        tail: Chance left out on each side.
+    """
+
+    value: float
+    error: float
+    away: Array
+    trials: int
+    tail: float
+
+    @property
+    def quantile(self) -> float:
+        """Of Student's t with the degrees of freedom of the standard error."""
+        from scipy.special import stdtrit
+
+        squares = self.away**2
+        tailed = len(self.away) * float((squares**2).sum()) / float(squares.sum()) ** 2
+        freedom = min(len(self.away) - 1.0, 2 + 2 * len(self.away) / max(tailed - 1, 1e-9))
+        return float(stdtrit(freedom, 1 - self.tail))
+
+
+Form = Callable[[_Spread], tuple[float, float]]
+
+
 def _interval(
-    weighted: Weighted, groups: NDArray[np.int64], seed: int, draws: int, level: float, bounded: bool
+    weighted: Weighted, groups: NDArray[np.int64], seed: int, draws: int, level: float, form: Form
 ) -> Interval:
     nan = float("nan")
     if not len(groups):
@@ -190,11 +233,50 @@ def _interval(
     drawn = _draw(weighted, groups, seed, draws)
     if len(drawn) < draws / 2:
         return Interval(nan, value, nan)
-    spread = float(drawn.max() - drawn.min())
-    if spread <= 1e-12 * max(1.0, abs(value)):
-        return _certain(value, count, level) if bounded else Interval(value, value, value)
-    low, high = np.quantile(drawn, _tails(drawn, value, _acceleration(weighted, groups), count, level))
-    return Interval(float(min(low, value)), value, float(max(high, value)))
+    error, away = float(drawn.std()), np.zeros(0)
+    if float(np.ptp(drawn)) > 1e-12 * max(1.0, abs(value)):
+        away = _away(weighted, groups)
+    if not away.any():
+        error = 0.0
+    trials = count if error else _spoken_of(weighted, groups)
+    low, high = form(_Spread(value, error, away, trials, (1 - level) / 2))
+    return Interval(min(low, value), value, max(high, value))
+
+
+def _share(of: _Spread) -> tuple[float, float]:
+    """Wilson's score interval."""
+    value, all_agree = of.value, of.tail ** (1 / max(1, of.trials))
+    if not of.error or not 0 < value < 1:
+        return (all_agree if value == 1 else value), (1 - all_agree if value == 0 else value)
+    count, spread = len(of.away), float((of.away**2).mean())
+    if abs(spread / (value * (1 - value)) - 1) < _SAME:  # one yes or no a patient: the spread follows from the value
+        trials, z = float(count), NormalDist().inv_cdf(1 - of.tail)
+    else:
+        trials, z = value * (1 - value) / of.error**2, of.quantile
+    middle = (value + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    reach = z * math.sqrt(value * (1 - value) / trials + (z / (2 * trials)) ** 2) / (1 + z**2 / trials)
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def _difference(of: _Spread) -> tuple[float, float]:
+    """Student's interval; where no patient differs, as many as could have stayed unseen."""
+    reach = of.quantile * of.error if of.error else 1 - of.tail ** (1 / max(1, of.trials))
+    return max(-1.0, of.value - reach), min(1.0, of.value + reach)
+
+
+def _skewed(of: _Spread) -> tuple[float, float]:
+    """Hall's interval: Student's where nothing is skewed."""
+    if not of.error:
+        return of.value, of.value
+    skew = float((of.away**3).mean() / (of.away**2).mean() ** 1.5) / math.sqrt(len(of.away))
+
+    def plain(quantile: float) -> float:
+        """The studentised value whose transformed one is `quantile`."""
+        shifted = quantile - skew / 6
+        return shifted if abs(skew) < _SAME else 3 * (float(np.cbrt(1 + skew * shifted)) - 1) / skew
+
+    quantile = of.quantile
+    return of.value - of.error * plain(quantile), of.value - of.error * plain(-quantile)
 
 
 def _draw(weighted: Weighted, groups: NDArray[np.int64], seed: int, draws: int) -> Array:
@@ -221,53 +303,29 @@ def drawn_weights(groups: NDArray[np.int64], seed: int, draws: int) -> Iterator[
         yield times[:, groups].astype(np.float64)
 
 
-def _tails(drawn: Array, value: float, acceleration: float, count: int, level: float) -> tuple[float, float]:
-    """The quantiles of the draws that bound the interval."""
-    tolerance = 1e-12 * max(1.0, abs(value))
-    below = float(np.mean(drawn < value - tolerance) + 0.5 * np.mean(np.abs(drawn - value) <= tolerance))
-    bias = _NORMAL.inv_cdf(min(max(below, 1 / (len(drawn) + 1)), len(drawn) / (len(drawn) + 1)))
-    reach = _student((1 - level) / 2, count - 1) * math.sqrt(count / (count - 1))
-    ends = []
-    for z in (-reach, reach):
-        shifted = bias + z
-        ends.append(_NORMAL.cdf(bias + shifted / (1 - acceleration * shifted)) if acceleration * shifted < 1 else 1.0)
-    return min(ends), max(ends)
-
-
-def _acceleration(weighted: Weighted, groups: NDArray[np.int64]) -> float:
-    """Skewness of the statistic, from leaving out (groups of) patients in turn."""
+def _away(weighted: Weighted, groups: NDArray[np.int64]) -> Array:
+    """What each patient adds, by leaving them out in turn; patients in groups where there are many, [units]."""
     count = int(groups.max()) + 1
     folds = min(count, _JACKKNIFE)
     fold = np.random.default_rng(0).permutation(count) % folds if folds < count else np.arange(count)
-    step = max(1, BLOCK // len(groups))
-    parts = [
-        weighted((np.arange(start, min(start + step, folds))[:, None] != fold[groups][None]).astype(np.float64))
-        for start in range(0, folds, step)
-    ]
-    left = np.concatenate(parts)
+    left = _each(lambda units: weighted((units[:, None] != fold[groups][None]).astype(np.float64)), folds, len(groups))
     left = left[np.isfinite(left)]
-    if len(left) < 2:
-        return 0.0
-    away = left.mean() - left
-    scale = float((away**2).sum()) ** 1.5
-    return float((away**3).sum()) / (6 * scale) if scale > 0 else 0.0
+    away: Array = (len(left) - 1) * (left.mean() - left) if len(left) else left
+    return away if np.abs(away).max(initial=0.0) > 1e-12 else np.zeros(0)
 
 
-def _student(tail: float, freedom: int) -> float:
-    """Upper quantile of Student's t: the Cornish-Fisher series, within 1% from 4 degrees of freedom on at 95%."""
-    z = -_NORMAL.inv_cdf(tail)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
+def _spoken_of(weighted: Weighted, groups: NDArray[np.int64]) -> int:
+    """Patients from whom alone the statistic is defined: those with a positive, for a sensitivity."""
+    count = int(groups.max()) + 1
+    looked = min(count, _JACKKNIFE)
+    alone = _each(lambda units: weighted((units[:, None] == groups[None]).astype(np.float64)), looked, len(groups))
+    return round(count * float(np.isfinite(alone).sum()) / looked)
 
 
-def _certain(value: float, count: int, level: float) -> Interval:
-    """All of `count` trials went one way: the exact (Clopper-Pearson) bound on the other side."""
-    reach = ((1 - level) / 2) ** (1 / count)
-    if value == 1:
-        return Interval(reach, 1.0, 1.0)
-    return Interval(0.0, 0.0, 1 - reach) if value == 0 else Interval(value, value, value)
+def _each(value: Callable[[NDArray[np.int64]], Array], units: int, samples: int) -> Array:
+    """A function of the numbers of units, in blocks of bounded size, [units]."""
+    step = max(1, BLOCK // samples)
+    return np.concatenate([value(np.arange(start, min(start + step, units))) for start in range(0, units, step)])
 
 
 def _swap_p(
@@ -311,6 +369,14 @@ def clustered(sample: Sample, clusters: Sequence[str] | None) -> NDArray[np.int6
         raise ValueError(f"{len(clusters)} clusters for {len(sample)} samples; expected one each")
     seen: dict[object, int] = {}
     return np.array([seen.setdefault(name or ("", i), len(seen)) for i, name in enumerate(clusters)], dtype=np.int64)
+
+
+def _bounded(sample: Sample, statistic: Metric | None) -> bool:
+    """Whether the statistic lies between 0 and 1: a metric says so, a mean of numbers does when all of them do."""
+    if statistic is not None:
+        return statistic.bounded
+    values = _values(sample)
+    return bool(((values >= 0) & (values <= 1)).all())
 
 
 def _is_binary(values: Array) -> bool:
