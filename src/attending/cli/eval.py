@@ -58,6 +58,10 @@ def run(
         bool,
         typer.Option("--reliance", help="Also ask with the experts' results of other studies, and tell who follows."),
     ] = False,
+    shifts: Annotated[
+        str,
+        typer.Option(metavar="A,B|all", help="Also ask with changed pictures (noise, blur ...), and tell the fall."),
+    ] = "none",
     limit: Annotated[int, typer.Option(help="Only the first samples; 0 for all.", min=0)] = 0,
     batch: Annotated[int, typer.Option(help="Conversations that go on at once.", min=1)] = 8,
     shards: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
@@ -72,6 +76,7 @@ def run(
     Example: `attending eval vqa-rad slake --model m3-8b --data datasets --out results/m3-8b`
     """
     from attending.evaluation.runner import Plan
+    from attending.evaluation.shifts import named
     from attending.evaluation.task import find_task
 
     if engine not in ("local", "ray"):
@@ -94,6 +99,7 @@ def run(
             rounds,
             limit,
             batch,
+            named(shifts),
         )
         for one, name in zip(task, names, strict=True)
     ]
@@ -178,7 +184,7 @@ def score(
     from attending.evaluation.task import find_task
 
     known = find_task(task)
-    if data is None and known.dataset != "phantom-benchmark":
+    if data is None and known.dataset not in ("phantom-benchmark", "nano-benchmark"):
         numbers = score_published(known, predictions, questions)
         if as_json:
             print(json.dumps({"task": known.name, "reference": dict(numbers)}))
@@ -246,12 +252,25 @@ def _print(told: dict[str, Any], as_json: bool) -> None:
         ("task", "part", "samples", "measure", "value [95%]", "invalid", "other images", "no picture", "commonest"),
         rows,
     )
+    _print_shifts(told)
     for name, task in told.items():
         for note in task["notes"]:
             warn(f"{name}: {note}")
         for part, one in task["parts"].items():
             for flag in one["flags"]:
                 warn(f"{name}, {part}: {flag}")
+
+
+def _print_shifts(told: dict[str, Any]) -> None:
+    """Under each shift the value, and the fall from the unchanged pictures with its interval."""
+    rows = [
+        (name, part, shift, *(f"{_plain(one['value'])}  {_fall(one)}" for one in by.values()))
+        for name, task in told.items()
+        for part, parts in task["parts"].items()
+        for shift, by in parts["shifts"].items()
+    ]
+    if rows:
+        _table(("task", "part", "pictures with", "mild: value, fall [95%]", "moderate", "strong"), rows)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -271,6 +290,10 @@ def _bounded(told: dict[str, Any]) -> str:
     if told["low"] is None or told["high"] is None:
         return _plain(told["value"])
     return f"{told['value']:.3f} [{told['low']:.3f}, {told['high']:.3f}]"
+
+
+def _fall(told: dict[str, Any]) -> str:
+    return "-" if told["low"] is None else f"{told['difference']:+.3f} [{told['low']:+.3f}, {told['high']:+.3f}]"
 
 
 def _signed(told: dict[str, Any]) -> str:

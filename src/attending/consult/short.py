@@ -103,6 +103,6 @@ def _facts(facts: Mapping[str, Any]) -> str:
 
 def few(value: float) -> str:
     """A number in two or three digits: 0.42, 3.1, 34, 1310."""
-    if value < 1:
+    if value < 0.995:
         return f"{value:.2f}"
-    return f"{value:.1f}" if value < 10 else f"{value:.0f}" if value < 1000 else f"{10 * round(value / 10)}"
+    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}" if value < 999.5 else f"{10 * round(value / 10)}"

@@ -201,14 +201,14 @@ def _lesion(name: str, there: Sequence[Mapping[str, Any]], words: Wordings) -> I
         yield plan("diameter", "diameter", diameter(name), across, "mm")
     if words.rng.random() < 0.7:
         yield plan("volume", "volume", volume(name), few(measured["volume_ml"]) if one else "", "mL")
-    if name in _SIDED and one and (side := side_of(one)):
-        yield plan("side", "side", side(name), side)
+    if name in _SIDED and one and side_of(one):
+        yield plan("side", "side", side(name), side_of(one))
 
 
 def side_of(one: Mapping[str, Any]) -> str:
     """`right` or `left`, where a finding has a side."""
     told = f"{one.get('side') or ''} {one.get('place') or ''}"
-    return next((side for side in ("right", "left") if side in told), "")
+    return next((one for one in ("right", "left") if one in told), "")
 
 
 def _brain(truth: Truth, words: Wordings) -> Iterator[Plan]:

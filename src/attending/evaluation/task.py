@@ -61,7 +61,7 @@ class Task:
         name: What the user calls it by.
         version: Raised whenever a score may change.
         title: What it is, in a sentence.
-        dataset: `phantom-benchmark`, or a reader of `attending.corpora`.
+        dataset: `phantom-benchmark`, `nano-benchmark`, or a reader of `attending.corpora`.
         parts: By name.
         protocol: `attending`, or `reference`: the published protocol, bug for bug.
         measure: Reference protocol: its function in `attending.evaluation.reference`.
@@ -256,7 +256,7 @@ def _check(task: Task, path: str) -> None:
         from attending.evaluation.reference import MEASURES
 
         one_of(task.measure, MEASURES, "measure")
-    one_of(task.dataset, ["phantom-benchmark", *names()], "dataset")
+    one_of(task.dataset, ["phantom-benchmark", "nano-benchmark", *names()], "dataset")
     for control in task.controls:
         one_of(control, CONTROLS, "controls")
     if not task.parts:

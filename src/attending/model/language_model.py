@@ -73,6 +73,9 @@ def read_language_model(path: Path) -> tuple[Any, Any]:
             logging.enable_progress_bar()
     if not hasattr(language, "lm_head") or not hasattr(language, "model"):
         raise InputError("expected a language model of Llama's kind", path=path, value=type(language).__name__)
+    # The weights are unpacked; a config that calls them quantized could not be written, nor read as what it is.
+    if hasattr(language.config, "quantization_config"):
+        del language.config.quantization_config
     # The processor drops what a tokenizer puts before each piece if a text begins with BOS. Here templates write the
     # markers themselves and nothing is put before, so nothing may be dropped.
     tokenizer.bos_token = None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from attending.corpora.constructions import Plan
 from attending.corpora.conversation import Conversation, Message
 from attending.corpora.dataset import Dataset, Progress
 from attending.corpora.readers.reader import Reader
@@ -19,6 +18,7 @@ from attending.errors import InputError
 if TYPE_CHECKING:
     from attending.consult.show import Shown
     from attending.corpora.cases import Labelled
+    from attending.corpora.constructions import Plan
     from attending.corpora.nano import Truth
     from attending.experts import Expert, Finding
     from attending.imaging import Study

@@ -1,0 +1,61 @@
+"""The nano task: held-out patients and wordings, judged by the truth; what its benchmark counts."""
+
+from pathlib import Path
+
+import pytest
+
+from attending.errors import InputError
+from attending.evaluation.nano_benchmark import nano_dataset
+from attending.evaluation.sources import samples_of
+from attending.evaluation.task import Task, find_task
+from attending.imaging import open_study
+from attending.phantom import split_of
+
+
+def small(**options: object) -> Task:
+    task = find_task("nano")
+    chosen = {"studies": ["cxr"], "cases": 1, "styles": ["C"], "questions": 8} | options
+    return Task(**{**vars(task), "options": chosen} if hasattr(task, "__dict__") else {})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("nano")
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path):
+    return nano_dataset(small(), folder)
+
+
+def test_questions_in_known_and_reserved_wordings_about_test_patients(made) -> None:
+    wordings = [one.facts["wording"] for one in made.conversations]
+    assert wordings.count("known") == wordings.count("reserved") == len(wordings) / 2 > 4
+    for one in made.conversations:
+        seed = int(one.facts["study folders"].split("/")[-2].rpartition("-")[2])
+        assert split_of(seed) == "test"
+        assert (one.facts["type"] == "failed") is False
+
+
+def test_half_of_the_questions_need_no_expert(made) -> None:
+    free = [one for one in made.conversations if not one.facts["calls"]]
+    assert 0.3 < len(free) / len(made.conversations) < 0.7
+
+
+def test_every_question_belongs_to_a_part_and_opens_its_study(made) -> None:
+    samples = samples_of(small(), made)
+    assert len(samples) == len(made.conversations)
+    study = open_study(samples[0].study[0])
+    assert study.series[0].modality == "DX"
+
+
+def test_it_is_made_once(folder: Path, made) -> None:
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    again = nano_dataset(small(), folder)
+    assert [one.id for one in again.conversations] == [one.id for one in made.conversations]
+    assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_wrong_option_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match="nano takes studies, cases, styles, questions"):
+        nano_dataset(small(case=3), folder)
