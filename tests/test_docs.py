@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -82,14 +81,3 @@ def test_the_page_of_faults_lists_every_fault():
 
     text = (ROOT / "docs" / "faults.md").read_text()
     assert all(fault.name in text for fault in FAULTS)
-
-
-def test_the_demo_runs_and_leaves_its_sheets(tmp_path, monkeypatch, capsys):
-    from attending.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["attending", "demo", "--out", str(tmp_path)])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert not caught.value.code
-    assert len(list(tmp_path.rglob("*.png"))) >= 3
-    assert "research use only" in capsys.readouterr().err.replace("\n", " ")

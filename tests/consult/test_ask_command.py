@@ -149,7 +149,7 @@ def test_what_cannot_be_done_is_said_in_one_line(inside, place, tmp_path, words,
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_an_empty_question_and_a_missing_model_are_refused(inside, place):
+def test_an_empty_question_is_refused(inside, place):
     with chat_server("Yes.") as server:
         ended, _, err = inside("ask", place / "ct", "  ", "--model", server.url)
         assert (ended, server.seen) == (3, [])
@@ -161,7 +161,7 @@ def test_the_python_of_the_page_runs(place, tmp_path, monkeypatch):
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.setenv("ATTENDING_BUNDLES", str(place / "bundles"))
     monkeypatch.setattr(
-        "attending.assembly.load_backend", lambda *_: Scripted("<VISTA3D(hepatic tumor)>", "I cannot tell.")
+        "attending.model.load_backend", lambda *_: Scripted("<VISTA3D(hepatic tumor)>", "I cannot tell.")
     )
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "patient7").symlink_to(place / "ct")

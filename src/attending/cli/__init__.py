@@ -11,7 +11,8 @@ import typer
 
 from attending import __version__
 from attending.cli import data, experts, model
-from attending.cli.ask import ask, chat
+from attending.cli.ask import ask
+from attending.cli.chat import chat
 from attending.cli.console import fail
 from attending.cli.demo import demo
 from attending.cli.eval import app as evaluation
