@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,6 +14,7 @@ from attending.consult import Answer, Case
 from attending.consult.show import first_pictures
 from attending.corpora import load_picture
 from attending.errors import InputError, printable
+from attending.evaluation import shifts
 from attending.evaluation.controls import AUDIT, NO_EXPERTS, blank
 from attending.evaluation.sources import Sample
 from attending.experts import Expert, Finding
@@ -88,8 +90,12 @@ class Asker:
         if condition == "blank":
             study, pictures = self._look(sample, False)
             return Case(sample.prompt, study, tuple(blank(picture) for picture in pictures))
+        shift = shifts.told(condition)
         offered = bool(self.experts) and condition != NO_EXPERTS
         study, pictures = self._look(lent, offered)
+        if shift:
+            seed = zlib.crc32(f"{sample.id} {condition}".encode("utf-8", "replace"))
+            pictures = tuple(shifts.shifted(picture, *shift, seed + n) for n, picture in enumerate(pictures))
         prompt = sample.prompt
         if offered and sample.expert_prompt:
             prompt = self._told(sample, self._study(self.samples[donor]) if condition in AUDIT else study)

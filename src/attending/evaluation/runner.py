@@ -13,6 +13,7 @@ from typing import Any
 
 from attending.consult import Attending, Case, Options
 from attending.errors import AttendingError, InputError, NotAvailableError
+from attending.evaluation import shifts
 from attending.evaluation.asking import Asker, Condition, Lender, record
 from attending.evaluation.controls import AUDIT, MAIN, NO_EXPERTS, PICTURES, chosen, donors
 from attending.evaluation.expert_cache import ExpertCache
@@ -46,6 +47,7 @@ class Plan:
         rounds: How often the model may have experts run.
         limit: Only the first samples; 0 for all.
         batch: Conversations that go on at once.
+        shifts: Names of shifts (`attending.evaluation.shifts`) under which the samples of controls are asked too.
     """
 
     task: str
@@ -63,11 +65,12 @@ class Plan:
     rounds: int = 3
     limit: int = 0
     batch: int = 8
+    shifts: tuple[str, ...] = ()
 
     def conditions(self, task: Task) -> list[Condition]:
         """How each sample is asked: the main runs first."""
         wanted = task.controls if self.controls is None else self.controls
-        names = [name for name in PICTURES if name in wanted]
+        names = [*(name for name in PICTURES if name in wanted), *shifts.conditions(self.shifts)]
         if self.experts != ():
             names = [NO_EXPERTS, *(AUDIT if self.audit else ()), *names]
         return [*(Condition(MAIN, seed) for seed in self.seeds), *(Condition(name, self.seeds[0]) for name in names)]
@@ -128,6 +131,7 @@ def prepare(plan: Plan) -> Work:
         "seeds": list(plan.seeds),
         "controls": None if plan.controls is None else list(plan.controls),
         "audit": plan.audit,
+        "shifts": list(plan.shifts),
     }
     write_whole(path, json.dumps({"fixed": fixed, "plan": loose}, indent=1) + "\n")
     return Work(plan, task, samples)
@@ -147,7 +151,7 @@ def reopen(out: Path) -> Work:
             loose["task"], fixed["model"], out, Path(loose["cache"]), loose["data"] and Path(loose["data"]),
             None if fixed["experts"] == "all" else tuple(fixed["experts"]), tuple(loose["seeds"]), fixed["temperature"],
             None if loose["controls"] is None else tuple(loose["controls"]), fixed["control_limit"], loose["audit"],
-            fixed["route"], fixed["rounds"], fixed["limit"],
+            fixed["route"], fixed["rounds"], fixed["limit"], shifts=tuple(loose.get("shifts") or ()),
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError("expected a folder that attending eval has written", path=path) from error
