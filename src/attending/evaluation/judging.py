@@ -12,6 +12,8 @@ from attending.evaluation.metrics import METRICS, Metric, Row
 from attending.evaluation.metrics.calibration import reliability
 from attending.evaluation.metrics.classes import confusion
 from attending.evaluation.scoring import categories, shown
+from attending.evaluation.shifts import STRENGTHS
+from attending.evaluation.shifts import told as shift_of
 from attending.evaluation.subgroups import cells, gaps
 from attending.evaluation.task import Part
 
@@ -33,6 +35,7 @@ def judge(
     controls: Mapping[str, Rows],
     facts: Mapping[int, Mapping[str, str]],
     names: Sequence[str],
+    shifted: Mapping[str, Rows] | None = None,
 ) -> dict[str, Any]:
     """Everything that is reported of one part, as plain JSON values.
 
@@ -42,6 +45,7 @@ def judge(
         controls: By name.
         facts: Of each sample.
         names: Facts to report by: the subgroups.
+        shifted: With changed pictures, by condition.
     """
     main = runs[0]
     rows = list(main.values())
@@ -53,6 +57,7 @@ def judge(
         "metrics": {name: value(rows, METRICS[name]) for name in (*part.metrics, "invalid_rate")},
         "invalid": dict(Counter(row.prediction.why for row in rows if not row.prediction.valid).most_common()),
         "controls": {name: _beside(part, main, other) for name, other in controls.items() if other},
+        "shifts": _shifts(part, main, shifted or {}),
         "subgroups": by_group(main, facts, names, headline),
         "confusion": _confusion(part, rows),
         "calibration": _calibration(rows),
@@ -127,10 +132,27 @@ def flags(told: Mapping[str, Any]) -> list[str]:
                 f"{name} {gap['group']} differs from the others by {gap['value']:+.2f} "
                 f"[{gap['low']:+.2f}, {gap['high']:+.2f}]."
             )
+    mild = {name: by["mild"] for name, by in told["shifts"].items() if "mild" in by}
+    for name, beside in mild.items():
+        if (beside["low"] or 0.0) > 0 and beside["p"] <= 0.05 / len(mild):
+            found.append(
+                f"Mild {name} of the picture costs {beside['difference']:.2f} "
+                f"[{beside['low']:.2f}, {beside['high']:.2f}]."
+            )
     rate = told["metrics"]["invalid_rate"]["value"] or 0.0
     if rate > 0.1:
         found.append(f"{rate:.0%} of the answers are invalid; they count as wrong.")
     return found
+
+
+def _shifts(part: Part, main: Rows, shifted: Mapping[str, Rows]) -> dict[str, Any]:
+    """By shift and strength as a control is told; the difference is the fall from the unchanged pictures."""
+    found: dict[str, Any] = {}
+    for condition, other in shifted.items():
+        shift = shift_of(condition)
+        if shift and other:
+            found.setdefault(shift[0], {})[shift[1]] = _beside(part, main, other)
+    return {name: {key: by[key] for key in STRENGTHS if key in by} for name, by in found.items()}
 
 
 def _beside(part: Part, main: Rows, other: Rows) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from attending.evaluation.asking import Asker, Lender
 from attending.evaluation.figures import Bar
 from attending.evaluation.journal import write_whole
 from attending.evaluation.runner import Work
+from attending.evaluation.shifts import STRENGTHS
 from attending.experts import run_expert
 from attending.imaging import Picture
 
@@ -92,6 +93,7 @@ def _part(part: Mapping[str, Any], work: Work | None) -> dict[str, Any]:
         Bar(WORDS.get(name, name), told["value"], None, None, "control") for name, told in part["controls"].items()
     ]
     drawn: dict[str, Any] = {
+        "shifts": _strengths(part.get("shifts") or {}),
         "controls": figures.forest(controls, f"{headline} beside the controls"),
         "groups": {
             name: figures.forest([_cell(key, cell) for key, cell in told["cells"].items()], f"{headline} by {name}")
@@ -104,6 +106,24 @@ def _part(part: Mapping[str, Any], work: Work | None) -> dict[str, Any]:
     if part["calibration"]:
         drawn["reliability"] = figures.reliability(part["calibration"]["bins"], "Stated against observed probability")
     return drawn
+
+
+def _strengths(told: Mapping[str, Any]) -> dict[str, Markup]:
+    """For each strength the values under every shift, with the interval of the fall, beside the unchanged value."""
+    drawn = {}
+    for strength in STRENGTHS:
+        beside = {name: by[strength] for name, by in told.items() if strength in by}
+        clean = [Bar("unchanged", one["main"], None, None, "control") for one in list(beside.values())[:1]]
+        if beside:
+            bars = [*clean, *(_fallen(name, one) for name, one in beside.items())]
+            drawn[strength] = figures.forest(bars, f"Pictures changed: {strength}")
+    return drawn
+
+
+def _fallen(name: str, told: Mapping[str, Any]) -> Bar:
+    if told["low"] is None:
+        return Bar(name, told["value"], None, None)
+    return Bar(name, told["value"], told["main"] - told["high"], told["main"] - told["low"])
 
 
 def _reliance(told: Mapping[str, Any]) -> Markup:

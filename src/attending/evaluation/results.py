@@ -16,6 +16,7 @@ from typing import Any
 
 from attending import __version__
 from attending.errors import InputError
+from attending.evaluation import shifts
 from attending.evaluation.asking import Condition
 from attending.evaluation.controls import ANSWERS, AUDIT, MAIN, common_answers
 from attending.evaluation.journal import entries, write_whole
@@ -83,7 +84,8 @@ def evaluate(work: Work, records: Records | None = None) -> dict[str, Any]:
             judged[guess] = {i: row_of(part, brief[i], answers[i], brief[i].problem) for i in asked}
         main = [_judged(part, brief, records[condition], asked) for condition in runs]
         groups = [*task.subgroups, *([task.classes] if task.classes and task.classes not in task.subgroups else [])]
-        parts[name] = judge(part, main, judged, {i: brief[i].facts for i in asked}, groups)
+        apart = {key: judged.pop(key) for key in list(judged) if shifts.told(key)}
+        parts[name] = judge(part, main, judged, {i: brief[i].facts for i in asked}, groups, apart)
         parts[name]["examples"] = _examples(brief, main[0], records[runs[0]])
     told = {
         **task.identity,
