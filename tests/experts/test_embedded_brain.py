@@ -5,7 +5,8 @@ import pytest
 import torch
 from bundles import embedded_bundles, series_of, study_of
 
-from attending.experts import embedded, run_expert
+from attending.errors import InputError
+from attending.experts import embedded, read_card, run_expert
 from attending.experts.brats import Brats
 from attending.experts.bundle import Recipe
 from attending.experts.segment import prepare
@@ -124,6 +125,26 @@ def test_two_series_of_one_role_are_refused(brain):
     study.series[1].sequence = "t1"
     found = run_expert(brain, study)
     assert (found.status, "one series for each sequence" in found.text) == ("refused", True)
+
+
+def test_a_bundle_of_ones_own_may_do_with_any_sequences(tmp_path):
+    embedded_bundles(tmp_path)
+    text = (
+        "kind: monai-bundle\nname: OWN\nmodality: MR\noverview: own\nfolder: brain\noverlapping: true\n"
+        "labels: {0: core, 1: whole, 2: enhancing}\nsequences: [t1ce, t1, t2, flair]\n"
+    )
+    (tmp_path / "a.yaml").write_text(text)
+    assert run_expert(read_card(tmp_path / "a.yaml"), mri("t2")).status == "refused"
+    (tmp_path / "a.yaml").write_text(text + "any_sequences: true\n")
+    expert = read_card(tmp_path / "a.yaml")
+    expert.network = Regions(np.zeros(SHAPE, bool))
+    found = run_expert(expert, mri("t2"))
+    assert found.text == "Not found: core, whole, enhancing."
+    assert [bool(one.any()) for one in expert.network.seen[0]] == [False, False, True, False]
+    (tmp_path / "a.yaml").write_text(text + "any_sequences: some\n")
+    with pytest.raises(InputError) as caught:
+        read_card(tmp_path / "a.yaml")
+    assert caught.value.field == "any_sequences"
 
 
 def test_the_published_expert_still_wants_all_four_without_skulls(tmp_path):

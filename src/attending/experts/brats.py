@@ -14,7 +14,7 @@ from attending.errors import printable
 from attending.experts.bundle import BundleExpert, bundles_folder
 from attending.experts.card import ExpertCard
 from attending.experts.finding import Finding, Record
-from attending.experts.fit import UNNAMED, fit
+from attending.experts.fit import channels, fit
 from attending.imaging import Series, Study, Volume
 from attending.spatial import same_grid
 
@@ -58,6 +58,7 @@ class Brats(BundleExpert):
     def __init__(self, folder: Path | None = None, card: ExpertCard = CARD, stripped: bool = True) -> None:
         super().__init__(folder or bundles_folder() / self.pull)
         self._card, self._stripped = card, stripped
+        self.pull = self.pull if card is CARD else ""
 
     @property
     def card(self) -> ExpertCard:
@@ -70,16 +71,16 @@ class Brats(BundleExpert):
 
         used, warnings = fit(self.card, study)
         warnings += _warnings(used, self._stripped)
-        roles = {series.sequence or UNNAMED: series for series in used}
+        seen = channels(self.card, used)
         recipe = self.bundle.recipe()
         recipe = replace(recipe, spacing=recipe.spacing or _SPACING, orientation=recipe.orientation or _ORIENTATION)
         labels, record, told = run_bundle(
             self,
-            [roles.get(role) for role in self.card.sequences],
+            seen,
             recipe,
             partial(segment, overlap=recipe.overlap),
             keep=True,
-            sequences=list(roles),
+            sequences=[role for role, series in zip(self.card.sequences, seen, strict=True) if series is not None],
         )
         return tell_tumor(labels, used[0], record, [*warnings, *told])
 

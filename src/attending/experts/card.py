@@ -112,7 +112,20 @@ def card_of(table: Mapping[str, Any], path: object) -> ExpertCard:
         licence=text_of(table, "licence", path, "not stated"),
         version=text_of(table, "version", path, ""),
         sequences=several("sequences"),
+        any_sequences=flag_of(table, "any_sequences", path),
     )
+
+
+def flag_of(table: Mapping[str, Any], key: str, path: object) -> bool:
+    """A yes or no of a card read from a file; no where it does not say.
+
+    Raises:
+        InputError: It is something else.
+    """
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise InputError("expected true or false", path=str(path), field=key, value=value)
+    return value
 
 
 def labels_of(table: Mapping[str, Any], path: object) -> dict[int, str] | None:

@@ -58,6 +58,14 @@ def fit(card: ExpertCard, study: Study) -> tuple[list[Series], list[str]]:
     return chosen, warnings
 
 
+def channels(card: ExpertCard, used: list[Series]) -> list[Series | None]:
+    """What `fit` chose, a place for each of `card.sequences`: None for one that is missing."""
+    if not card.sequences:
+        return [*used]
+    roles = {series.sequence or UNNAMED: series for series in used}
+    return [roles.get(role) for role in card.sequences]
+
+
 def _code(text: str) -> str:
     """A coded header value as a model may read it, since refusals are told to it: in DICOM's own form or not at all.
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from attending.errors import InputError
 from attending.experts.bundle import BundleExpert
-from attending.experts.card import ExpertCard, card_of, labels_of, text_of
+from attending.experts.card import ExpertCard, card_of, flag_of, labels_of, text_of
 from attending.experts.finding import Finding, Segmentation
-from attending.experts.fit import fit
+from attending.experts.fit import channels, fit
 from attending.imaging import Study
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class MonaiBundle(BundleExpert):
         from attending.experts.segment import run_bundle, tell
 
         used, warnings = fit(self.card, study)
-        labels, record, told = run_bundle(self, used, self.bundle.recipe(), self._segment, keep=True)
+        seen = channels(self.card, used)
+        labels, record, told = run_bundle(self, seen, self.bundle.recipe(), self._segment, keep=True)
         whole = Segmentation(labels, self.names)
         asked = whole if not self._groups else _only(whole, self._groups[arguments["structures"]])
         return tell(asked.labels, asked.names, used[0], record, [*warnings, *told], self.lesions, whole=whole)
@@ -132,9 +133,7 @@ def bundle_expert(table: Mapping[str, Any], path: Path) -> MonaiBundle:
     lesions = table.get("lesions", [])
     if not (isinstance(lesions, list) and all(isinstance(one, int) for one in lesions)):
         raise InputError("expected a list of label ids", path=path, field="lesions", value=lesions)
-    overlapping = table.get("overlapping", False)
-    if not isinstance(overlapping, bool):
-        raise InputError("expected true or false", path=path, field="overlapping", value=overlapping)
+    overlapping = flag_of(table, "overlapping", path)
     folder = path.parent / Path(text_of(table, "folder", path)).expanduser()
     card = card_of(table, path)
     groups = _groups(table, {label + overlapping: name for label, name in (labels or {}).items()}, path)
