@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -114,3 +115,14 @@ def test_a_cache_that_cannot_be_used_ends_in_one_line(command, ct, monkeypatch, 
     assert code == 4
     assert "pip install --no-deps x==x" in err.replace("\n", " ")
     assert Path(tmp_path / "cache" / "embedded.lock").is_file()
+
+
+def test_the_python_of_the_page_runs(monkeypatch, ct, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    stand_in(monkeypatch, "There is none.")
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "patient7").symlink_to(ct)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "docs/quickstart.md", "exec"), {})
+    assert (tmp_path / "answer" / "report.html").is_file()
