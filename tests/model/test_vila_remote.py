@@ -139,6 +139,7 @@ def test_a_stream_that_breaks_off_is_no_answer(server: Any, script: list[bytes],
     ("status", "kind", "said"),
     [
         (404, InputError, "404: no such model"),
+        (429, NotAvailableError, "is busy: no such model"),
         (500, NotAvailableError, "status 500"),
         (307, NotAvailableError, "status 307"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from attending.consult.question import Question
 from attending.errors import AttendingError, NotAvailableError
 from attending.experts import Expert, experts, find_expert, run_expert
 from attending.imaging import Picture, Study
-from attending.model import Backend, LocalModel, answer_together
+from attending.model import Backend, LocalModel, RemoteModel, answer_together
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +157,6 @@ class Attending:
     ) -> dict[int, Said | AttendingError]:
         """What the model says to each; a conversation that it cannot take gets its error."""
         model = self.backend
-        told: dict[int, Said | AttendingError] = {}
         began = time.monotonic()
         if isinstance(model, LocalModel) and model.lean is not None:
             asked = [(say.messages, say.pictures) for say in says.values()]
@@ -167,14 +167,20 @@ class Attending:
             else:
                 share = (time.monotonic() - began) / max(1, len(says))
                 return {n: needed[n][0].heard(text, share) for n, text in zip(says, texts, strict=True)}
-        for number, say in says.items():
+
+        def text(number: int) -> Said | AttendingError:
+            question = needed[number][0]
             try:
-                for _ in needed[number][0].say(say):
+                for _ in question.say(says[number]):
                     pass
-                told[number] = needed[number][0].said
+                return question.said
             except AttendingError as error:
-                told[number] = error
-        return told
+                return error
+
+        if not isinstance(model, RemoteModel):
+            return {number: text(number) for number in says}
+        with ThreadPoolExecutor(model.at_once) as pool:
+            return dict(zip(says, pool.map(text, says), strict=True))
 
 
 def _there(given: Sequence[Expert | str] | None) -> tuple[list[Expert], list[str]]:

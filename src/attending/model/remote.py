@@ -20,6 +20,8 @@ _LINE = 10_000_000  # bytes of one event of the stream
 class RemoteModel:
     """A model behind an OpenAI-compatible URL. The server keeps no conversation, so a session is the model itself.
 
+    It may be asked from several threads; `at_once` is how many requests a batch sends together.
+
     Args:
         url: Such as `http://host:8000/v1#name`; what follows `#` is the model's name.
         api_key: Sent as bearer token; by default the environment's `ATTENDING_API_KEY`.
@@ -28,6 +30,8 @@ class RemoteModel:
     Raises:
         InputError: When the URL is not http or https, or names no model.
     """
+
+    at_once = 8
 
     def __init__(self, url: str, api_key: str | None = None, timeout: float = 300) -> None:
         parts = urlsplit(url)
@@ -59,8 +63,8 @@ class RemoteModel:
 
         Raises:
             InputError: When the server refuses the request (status 400 to 499).
-            NotAvailableError: When it cannot be reached, fails, or breaks off; or for a constraint, which needs the
-                model's logits.
+            NotAvailableError: When it cannot be reached, is busy (408, 429), fails, or breaks off; or for a constraint,
+                which needs the model's logits.
         """
         if constraint is not None:
             raise NotAvailableError("a constraint needs a local model; over the wire only text comes back")
@@ -98,12 +102,14 @@ class RemoteModel:
             headers["Authorization"] = f"Bearer {self._key}"
         try:
             connection.request("POST", self._parts.path.rstrip("/") + "/chat/completions", body, headers)
-            response = connection.getresponse()
-            if 400 <= response.status < 500:
-                raise InputError(_reason(response.read(_LINE)), field=where, value=response.status)
-            if response.status != 200:  # no redirect is followed: the request carries pictures of patients
-                raise NotAvailableError(f"{where} answered with status {response.status}: {response.reason}")
-            yield from _deltas(response, cancelled)
+            with connection.getresponse() as response:  # which, where the server closes, owns the socket
+                if response.status in (408, 429):
+                    raise NotAvailableError(f"{where} is busy: {_reason(response.read(_LINE))}")
+                if 400 <= response.status < 500:
+                    raise InputError(_reason(response.read(_LINE)), field=where, value=response.status)
+                if response.status != 200:  # no redirect is followed: the request carries pictures of patients
+                    raise NotAvailableError(f"{where} answered with status {response.status}: {response.reason}")
+                yield from _deltas(response, cancelled)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise NotAvailableError(
                 f"{where} cannot be reached or broke off: {type(error).__name__} {error}"
