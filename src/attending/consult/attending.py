@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from attending.consult.events import Event
 from attending.consult.loop import Codec, Options, Run, Said, Say
 from attending.consult.question import Question
 from attending.errors import AttendingError, NotAvailableError
-from attending.experts import Expert, experts, find_expert, run_expert
+from attending.experts import Expert, Finding, experts, find_expert, run_expert
 from attending.imaging import Picture, Study
 from attending.model import Backend, LocalModel, RemoteModel, answer_together
 
@@ -112,15 +112,25 @@ class Attending:
         Yields:
             An answer for each, or the error that `ask` would raise.
         """
-        waiting: list[Case] = []
-        for case in cases:
-            waiting.append(case)
+        early: dict[int, Answer | AttendingError] = {}
+        turn = 0
+        for number, answer in self.as_answered(cases, batch):
+            early[number] = answer
+            while turn in early:
+                yield early.pop(turn)
+                turn += 1
+
+    def as_answered(self, cases: Iterable[Case], batch: int = 8) -> Iterator[tuple[int, Answer | AttendingError]]:
+        """As `ask_many`, but each answer as soon as it is there, with the number of its case from 0."""
+        waiting: list[tuple[int, Case]] = []
+        for number, case in enumerate(cases):
+            waiting.append((number, case))
             if len(waiting) == batch:
                 yield from self._together(waiting)
                 waiting = []
         yield from self._together(waiting)
 
-    def _together(self, cases: Sequence[Case]) -> list[Answer | AttendingError]:
+    def _together(self, cases: Sequence[tuple[int, Case]]) -> Iterator[tuple[int, Answer | AttendingError]]:
         """Take a batch of questions forward in step: all texts that are needed, then all findings, and so on."""
         results: dict[int, Answer | AttendingError] = {}
         going: dict[int, tuple[Question, Say | Run]] = {}
@@ -133,29 +143,37 @@ class Attending:
             except AttendingError as error:
                 results[number] = error
 
-        for number, case in enumerate(cases):
+        for number, case in cases:
             try:
                 question = self.chat(case.study).begin(case.question, case.series, case.pictures)
             except AttendingError as error:
                 results[number] = error
             else:
                 advance(number, question, question.first)
+        yield from _drained(results)
         while going:
             needed, going = going, {}
-            says = {number: say for number, (_, say) in needed.items() if isinstance(say, Say)}
-            told = self._texts(says, needed)
-            for number, (question, need) in needed.items():
-                reply = told[number] if isinstance(need, Say) else question.carried_out(need)
+            for number, reply in self._replies(needed):
                 if isinstance(reply, AttendingError):
                     results[number] = reply
                 else:
+                    question = needed[number][0]
                     advance(number, question, partial(question.send, reply))
-        return [results[number] for number in range(len(cases))]
+                yield from _drained(results)
+
+    def _replies(
+        self, needed: Mapping[int, tuple[Question, Say | Run]]
+    ) -> Iterator[tuple[int, Said | list[Finding] | AttendingError]]:
+        """What each question waits for, as soon as it is there: texts, then findings."""
+        yield from self._texts({number: need for number, (_, need) in needed.items() if isinstance(need, Say)}, needed)
+        for number, (question, need) in needed.items():
+            if isinstance(need, Run):
+                yield number, question.carried_out(need)
 
     def _texts(
         self, says: Mapping[int, Say], needed: Mapping[int, tuple[Question, Any]]
-    ) -> dict[int, Said | AttendingError]:
-        """What the model says to each; a conversation that it cannot take gets its error."""
+    ) -> Iterator[tuple[int, Said | AttendingError]]:
+        """What the model says to each, as soon as it is said; a conversation that it cannot take gets its error."""
         model = self.backend
         began = time.monotonic()
         if isinstance(model, LocalModel) and model.lean is not None:
@@ -166,21 +184,30 @@ class Attending:
                 pass
             else:
                 share = (time.monotonic() - began) / max(1, len(says))
-                return {n: needed[n][0].heard(text, share) for n, text in zip(says, texts, strict=True)}
+                yield from ((n, needed[n][0].heard(text, share)) for n, text in zip(says, texts, strict=True))
+                return
 
-        def text(number: int) -> Said | AttendingError:
+        def text(number: int) -> tuple[int, Said | AttendingError]:
             question = needed[number][0]
             try:
                 for _ in question.say(says[number]):
                     pass
-                return question.said
+                return number, question.said
             except AttendingError as error:
-                return error
+                return number, error
 
         if not isinstance(model, RemoteModel):
-            return {number: text(number) for number in says}
+            yield from map(text, says)
+            return
         with ThreadPoolExecutor(model.at_once) as pool:
-            return dict(zip(says, pool.map(text, says), strict=True))
+            for done in as_completed([pool.submit(text, number) for number in says]):
+                yield done.result()
+
+
+def _drained(results: dict[int, Any]) -> Iterator[tuple[int, Any]]:
+    """What there is, taken out."""
+    while results:
+        yield results.popitem()
 
 
 def _there(given: Sequence[Expert | str] | None) -> tuple[list[Expert], list[str]]:

@@ -256,23 +256,25 @@ def _answers(
         backend, [] if without else plan.experts, Options(plan.rounds, route=plan.route, sampling=sampling), run=lender
     )
     asker = Asker(work.samples, lender, doctor.experts, doctor.codec.slices, task.protocol == "reference")
-    waiting: deque[tuple[int, Case]] = deque()
+    waiting: dict[int, tuple[int, Case]] = {}
     failed: deque[dict[str, Any]] = deque()
 
     def cases() -> Iterator[Case]:
+        number = 0
         for index, donor in mine:
             try:
                 case = asker.case(index, condition.name, donor)
             except InputError as error:
                 failed.append(record(index, work.samples[index], condition, str(error), ()))
             else:
-                waiting.append((index, case))
+                waiting[number] = index, case
+                number += 1
                 yield case
 
-    for answer in doctor.ask_many(cases(), plan.batch):
+    for number, answer in doctor.as_answered(cases(), plan.batch):
         while failed:
             yield failed.popleft()
-        index, case = waiting.popleft()
+        index, case = waiting.pop(number)
         if isinstance(answer, NotAvailableError):
             raise answer  # a server that is gone is no wrong answer
         told = str(answer) if isinstance(answer, AttendingError) else answer
