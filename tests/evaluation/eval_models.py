@@ -1,6 +1,7 @@
 """A scripted model, and a tiny VQA-RAD in its published form whose answers can be read from the pictures."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,6 +60,20 @@ def slow_reader(where: str) -> Scripted:
         return reads(question, pictures)
 
     return Scripted(answer, where)
+
+
+def stuck_reader(where: str) -> Scripted:
+    """Answers six questions and never the seventh."""
+    never = threading.Event()
+    model = Scripted(reads, where)
+
+    def answer(question: str, pictures: list[Picture]) -> str:
+        if model.asked == 7:
+            never.wait()
+        return reads(question, pictures)
+
+    model.answer = answer
+    return model
 
 
 def write_rad(folder: Path, patients: int = 12, yes_share: float = 0.5) -> Path:

@@ -106,9 +106,61 @@ def test_killed_at_any_moment_nothing_is_lost_or_asked_twice(tmp_path):
     assert model.asked == 80 - kept.count(b"\n")
 
 
+def test_killed_within_a_batch_only_the_sample_in_flight_is_lost(tmp_path):
+    """All 40 samples are one batch: the seventh never ends, and the six before it are on disk when the kill comes."""
+    write_rad(tmp_path / "rad", 20)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from eval_models import stuck_reader\n"
+        "from attending.evaluation.runner import Plan, run\n"
+        "root = Path(sys.argv[2])\n"
+        "plan = Plan('vqa-rad', 'm', root / 'out', root / 'cache', root / 'rad', controls=(), batch=40)\n"
+        "run(plan, load=stuck_reader)\n"
+    )
+    path = tmp_path / "out" / "answers-0.jsonl"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", program, str(HERE), str(tmp_path)], env=environment)
+    try:
+        wait_for(lambda: path.exists() and path.read_bytes().count(b"\n") >= 6, process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert path.read_bytes().count(b"\n") == 6
+    model = Scripted(reads)
+    plan = Plan("vqa-rad", "m", tmp_path / "out", tmp_path / "cache", tmp_path / "rad", controls=())
+    run(plan, load=lambda where: model)
+    assert model.asked == 34
+    assert len(keys(plan)) == len(set(keys(plan))) == 40
+
+
+def test_an_answer_is_on_disk_before_the_next_of_its_batch_is_asked(tmp_path):
+    plan = plan_of(tmp_path, controls=(), batch=8)
+    there = []
+
+    def answer(question, pictures):
+        path = plan.out / "answers-0.jsonl"
+        there.append(path.read_bytes().count(b"\n"))
+        return reads(question, pictures)
+
+    run(plan, load=lambda where: Scripted(answer))
+    assert there == list(range(20))
+
+
+def test_answers_stand_under_their_own_samples_in_whatever_order_they_come(tmp_path):
+    plan = plan_of(tmp_path, controls=(), batch=20)
+
+    def answer(question, pictures):
+        return f"{question.splitlines()[-2][-30:]} {pictures[-1].digest[:16]}"
+
+    run(plan, load=lambda where: Scripted(answer))
+    for told in records(plan):
+        assert told["answer"].endswith(told["pictures"][0])
+
+
 def wait_for(there, process):
     """Until something is there; the process that makes it has died otherwise."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not there():
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < end
