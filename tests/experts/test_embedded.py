@@ -124,6 +124,29 @@ def test_two_equal_calls_at_once_run_the_network_once(torso):
     assert len(torso.network.seen) == 2 * alone
 
 
+def test_different_studies_do_not_wait_for_each_other():
+    kept, first, second = Kept(), threading.Event(), threading.Event()
+
+    def make(mine, other):
+        def made():
+            mine.set()
+            assert other.wait(30), "the other study was made to wait"
+            return Volume(np.zeros((1, 1, 1), np.uint8), np.eye(4)), None, []
+
+        return made
+
+    done = []
+    threads = [
+        threading.Thread(target=lambda key=key, events=events: done.append(kept.get(key, make(*events))))
+        for key, events in {"a": (first, second), "b": (second, first)}.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 2
+
+
 def test_a_finding_cannot_change_what_is_kept(torso):
     found = run_expert(torso, lesion_in_liver())
     with pytest.raises(ValueError, match="read-only"):

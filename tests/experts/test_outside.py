@@ -430,6 +430,9 @@ def test_the_table_says_what_is_there_and_how_to_get_the_rest(tmp_path, monkeypa
     assert code == 0
     assert all(name in out for name in ("VISTA3D", "BRATS", "CXR"))
     assert "attending experts pull" in out
+    assert "TORSO, BRAIN, CHEST come with the package; they learned from synthetic studies alone" in " ".join(
+        out.split()
+    )
     assert "broken.yaml" in err
     code, out, _ = command(monkeypatch, capsys, "--json")
     told = {row["name"]: row for row in json.loads(out)["experts"]}

@@ -53,7 +53,9 @@ def table(
 
     from attending.errors import printable
 
-    shown = Table("name", "takes", "task", "can run here", "licence")
+    ours = ", ".join(expert.card.name for expert in embedded())
+    note = f"{ours} come with the package; they learned from synthetic studies alone"
+    shown = Table("name", "takes", "task", "can run here", "licence", caption=note)
     for card, missing in rows:
         takes = ", ".join([*card.modality, *(part.lower() for part in card.body_part)])
         cells = (card.name, takes, card.task, missing or "yes", card.licence)
