@@ -5,6 +5,7 @@ from attending.consult.attending import Attending, Case
 from attending.consult.chat import Chat
 from attending.consult.checks import check
 from attending.consult.codecs import CODECS, codec_for
+from attending.consult.domain import Domain, Judgement
 from attending.consult.events import Done, Event, ExpertFinished, ExpertProgress, ExpertStarted, TextDelta
 from attending.consult.loop import Codec, Options
 from attending.consult.published import Published
@@ -21,11 +22,13 @@ __all__ = [
     "Chat",
     "Check",
     "Codec",
+    "Domain",
     "Done",
     "Event",
     "ExpertFinished",
     "ExpertProgress",
     "ExpertStarted",
+    "Judgement",
     "Options",
     "Published",
     "TextDelta",

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from attending.consult.domain import Judgement
 from attending.consult.transcript import Transcript
 from attending.errors import NotAvailableError, printable, printable_lines
 from attending.experts import Finding
@@ -20,7 +21,8 @@ class Check:
 
     Attributes:
         sentence: Where the answer makes it.
-        kind: `presence`, `absence`, `size`, `count`, `side` or `result` (the sentence speaks of an expert's result).
+        kind: `presence`, `absence`, `size`, `count`, `side`, `probability` or `result` (the sentence speaks of an
+            expert's result).
         subject: What it is about, as the finding names it; else in the answer's words.
         verdict: `supported`; `contradicted`: a finding says otherwise; `unsupported`: no finding speaks of it.
         detail: What the finding says, or why there is none, in a sentence.
@@ -51,7 +53,8 @@ class Answer:
 
     Attributes:
         question: As asked.
-        text: The answer, calls written out as the expert's name. Taken as hostile: escape it in HTML.
+        text: The answer, calls written out as the expert's name; before it `domain`'s sentence, where the study is
+            unlike what the model learned from. Taken as hostile: escape it in HTML.
         status: `answered`; `rounds` or `seconds`: the budget was spent while the model still wanted to call an expert;
             `length`: the model's text was cut; `cancelled`.
         findings: One for each call carried out, refused or failed, in order.
@@ -64,6 +67,7 @@ class Answer:
         seed: Of the sampling.
         versions: Of `attending` and what computed, by package name.
         warnings: What the reader should know of the study and the run, a sentence each.
+        domain: Whether the study is like those the model learned from; None where nobody looked.
         writer: What `save` calls.
     """
 
@@ -80,6 +84,7 @@ class Answer:
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    domain: Judgement | None = None
     writer: Callable[[Answer, Path], list[Path]] | None = field(default=None, repr=False)
 
     def save(self, folder: str | PathLike[str]) -> list[Path]:
@@ -91,6 +96,11 @@ class Answer:
         if self.writer is None:
             raise NotAvailableError("this answer has no writer; use attending.reporting.write(answer, folder)")
         return self.writer(self, Path(folder))
+
+    @property
+    def said(self) -> str:
+        """The model's own part of `text`, as `checks` and `transcript` have it."""
+        return self.text.removeprefix(self.domain.note) if self.domain is not None else self.text
 
     @property
     def flags(self) -> list[Check]:
@@ -106,6 +116,7 @@ class Answer:
             "findings": [finding.to_dict() for finding in self.findings],
             "checks": [check.to_dict() for check in self.checks],
             "warnings": [printable(text, 1000) for text in self.warnings],
+            "domain": self.domain.to_dict() if self.domain is not None else None,
             "model": self.model,
             "seed": self.seed,
             "timings": dict(self.timings),

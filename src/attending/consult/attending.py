@@ -14,6 +14,7 @@ from attending.consult.answer import Answer
 from attending.consult.carry_out import RunExpert
 from attending.consult.chat import Chat
 from attending.consult.codecs import codec_for
+from attending.consult.domain import Domain
 from attending.consult.events import Event
 from attending.consult.loop import Codec, Options, Run, Said, Say
 from attending.consult.question import Question
@@ -43,6 +44,7 @@ class Attending:
         codec: How the model is told of experts; by default what suits it, see `codec_for`.
         run: What carries out each call.
         writer: What `Answer.save` does; `attending.load` gives `attending.reporting.write`.
+        domain: What the model learned from, so that answers about studies unlike that say so; None says nothing.
 
     Raises:
         InputError: A name that no expert has.
@@ -57,9 +59,11 @@ class Attending:
         codec: Codec | None = None,
         run: RunExpert = run_expert,
         writer: Callable[[Answer, Path], list[Path]] | None = None,
+        domain: Domain | None = None,
     ) -> None:
         self.backend = backend
         self.writer = writer
+        self.domain = domain
         self.options = options
         self.run = run
         self.named = any(isinstance(one, str) for one in experts or ())

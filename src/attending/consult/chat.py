@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from attending.consult.answer import Answer
-from attending.consult.events import Done, Event
+from attending.consult.domain import without_note
+from attending.consult.events import Done, Event, TextDelta
 from attending.consult.loop import Say
 from attending.consult.plain import plain
 from attending.consult.question import Question
@@ -67,6 +68,8 @@ class Chat:
         return self._stream(asked)
 
     def _stream(self, asked: Question) -> Iterator[Event]:
+        if asked.note:
+            yield TextDelta(asked.note)
         try:
             need = asked.first()
             while True:
@@ -90,7 +93,7 @@ class Chat:
             pictures: See `Attending.ask`.
         """
         self.transcript += self._user_turn(question, None, pictures)
-        self.transcript += Turn("assistant", plain(answer))
+        self.transcript += Turn("assistant", plain(without_note(answer)))
 
     def begin(
         self,

@@ -11,7 +11,7 @@ from attending.experts import Finding
 
 @dataclass(frozen=True)
 class TextDelta:
-    """The model wrote `text`; what calls an expert is in it as written."""
+    """The model wrote `text`; what calls an expert is in it as written. The first may be the note before an answer."""
 
     text: str
 

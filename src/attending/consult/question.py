@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attending.consult.answer import Answer
 from attending.consult.carry_out import carry_out
 from attending.consult.checks import check
+from attending.consult.domain import Judgement
 from attending.consult.events import Event, TextDelta
 from attending.consult.loop import Outcome, Run, Said, Say, consultation
 from attending.consult.router import route
@@ -36,6 +37,7 @@ class Question:
 
     Attributes:
         said: What the model said last.
+        judgement: Whether the study is like those the model learned from; None where nobody looks.
     """
 
     def __init__(self, chat: Chat, transcript: Transcript, question: str, cancelled: Callable[[], bool]) -> None:
@@ -47,6 +49,10 @@ class Question:
         self.tokens = {"prompt": 0, "reused": 0, "new": 0}
         self.said = Said("", "stop")
         self.options = attending.options
+        shown = next((turn for turn in reversed(transcript.turns) if turn.role == "user" and turn.pictures), None)
+        self.judgement: Judgement | None = None
+        if attending.domain is not None and shown is not None:
+            self.judgement = attending.domain.judge(chat.study, shown.pictures, shown.modality)
         offered = attending.experts if attending.options.rounds or attending.routes else []
         self.experts = offered if chat.study is not None else []
         routed: list[Call] = []
@@ -55,6 +61,11 @@ class Question:
         self.loop = consultation(
             transcript, chat.study, self.experts, attending.codec, attending.options, self.spent, routed
         )
+
+    @property
+    def note(self) -> str:
+        """What the answer begins with, before the model's text; empty where there is nothing to tell."""
+        return self.judgement.note if self.judgement is not None else ""
 
     def spent(self) -> bool:
         """Whether the time is up."""
@@ -135,7 +146,7 @@ class Question:
         }
         return Answer(
             question=self.question,
-            text=outcome.text,
+            text=self.note + outcome.text,
             status=outcome.status,
             findings=findings,
             checks=check(outcome.text, self.question, findings, offered),
@@ -147,6 +158,7 @@ class Question:
             seed=self.options.sampling.seed,
             versions=_versions(),
             warnings=tuple(self._warnings(outcome, findings)),
+            domain=self.judgement,
             writer=chat.attending.writer,
         )
 

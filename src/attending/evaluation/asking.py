@@ -175,7 +175,7 @@ def record(
         return {**told, "answer": "", "status": "error", "error": printable(answer, 1000)}
     return {
         **told,
-        "answer": answer.text,
+        "answer": answer.said,
         "status": answer.status,
         "experts": [_brief(finding) for finding in answer.findings],
         "contradicted": sum(check.verdict == "contradicted" for check in answer.checks),

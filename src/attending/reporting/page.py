@@ -76,7 +76,7 @@ def render(answer: Answer, exhibits: Sequence[Exhibit], shown: Sequence[Shot], m
     style = files("attending.reporting").joinpath("data/report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    passages, astray = passages_of(answer.text[:MAX_TEXT], answer.flags)
+    passages, astray = passages_of(answer.said[:MAX_TEXT], answer.flags)
     findings = [_told(number, exhibit, answer) for number, exhibit in enumerate(exhibits, 1)]
     return _template().render(
         answer=answer,
@@ -85,7 +85,7 @@ def render(answer: Answer, exhibits: Sequence[Exhibit], shown: Sequence[Shot], m
         style=Markup(style),
         passages=passages,
         astray=astray,
-        cut=max(0, len(answer.text) - MAX_TEXT),
+        cut=max(0, len(answer.said) - MAX_TEXT),
         incomplete=STATUS.get(answer.status, ""),
         verdicts=Counter(check.verdict for check in answer.checks),
         done=[told for told in findings if told["finding"].status == "done"],
