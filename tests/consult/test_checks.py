@@ -8,6 +8,8 @@ from scripted import SHAPE, Scripted, brats, ct, cxr, cxr_expert, liver, mri, vi
 from attending.consult import Attending, check
 from attending.consult.terms import canonical, pathologies
 from attending.experts import Finding, Record, run_expert
+from attending.experts.finding import Segmentation
+from attending.imaging import Volume
 
 SEEN = run_expert(vista3d(), ct(), {"structures": "hepatic tumor"})
 CLEAN = run_expert(vista3d(lambda affine: liver(affine, tumor=False)), ct(), {"structures": "hepatic tumor"})
@@ -212,3 +214,51 @@ def test_pathologies_come_in_order_and_once():
 )
 def test_a_hostile_answer_is_checked_to_its_end(text):
     check(text, text, [SEEN, CHEST], ["VISTA3D"])
+
+
+class TestWhatNanoSays:
+    """Each kind of answer of attending-nano, true and false, on findings made by hand."""
+
+    TORSO = Finding(
+        "done", "", Record("TORSO"),
+        Segmentation(
+            Volume(np.full((1, 1, 1), 1, np.uint8), np.eye(4)),
+            {1: "liver", 2: "right kidney", 8: "liver lesion", 9: "lung nodule"},
+        ),
+        {"liver": {"volume_ml": 1312.0}, "right kidney": {"volume_ml": 158.0},
+         "liver lesion": {"volume_ml": 12.3, "longest_axial_diameter_mm": 33.6, "components": 1, "side": "left"}},
+    )  # fmt: skip
+    CHEST = Finding("done", "", Record("CHEST"), scores={"Nodule": 0.21, "Effusion": 0.93})
+
+    @pytest.mark.parametrize(
+        ("answer", "wrong"),
+        [
+            ("TORSO measured liver 1310 mL, right kidney 158 mL.", "TORSO measured liver 158 mL, right kidney 158 mL."),
+            ("liver lesion: yes; lung nodule: no.", "liver lesion: no; lung nodule: no."),
+            ("TORSO found 0 lung nodules.", "TORSO found 0 liver lesions."),
+            ("TORSO found 1 liver lesion.", "TORSO found 2 liver lesions."),
+            ("TORSO found liver lesion (12 mL).", "TORSO found liver lesion (21 mL)."),
+            ("No. CHEST gives nodule 21%.", "Yes. CHEST gives nodule 21%."),
+            ("No. CHEST gives nodule 21%.", "No. CHEST gives nodule 12%."),
+            ("CHEST finds effusion (93%).", "CHEST finds effusion (39%)."),
+            ("The probability of an effusion is 93 %.", "The probability of an effusion is 50 %."),
+        ],
+    )
+    def test_the_true_one_is_supported_and_the_false_one_contradicted(self, answer, wrong):
+        question = "Is there a lung nodule?"
+
+        def verdicts(text):
+            return {one.verdict for one in check(text, question, (self.CHEST, self.TORSO), ["TORSO", "CHEST", "BRAIN"])}
+
+        if not answer.startswith("No."):
+            question = "Report."
+        assert verdicts(answer) == {"supported"}
+        assert "contradicted" in verdicts(wrong)
+
+    @pytest.mark.parametrize("text", ["This study does not show the brain.", "The chest and abdomen."])
+    def test_a_word_that_is_also_an_expert_s_name_speaks_of_no_result(self, text):
+        assert not check(text, "", (), ["TORSO", "BRAIN", "CHEST"])
+
+    def test_an_expert_named_without_a_result_is_flagged(self):
+        (told,) = check("BRAIN is clear.", "", (), ["BRAIN"])
+        assert told.verdict == "unsupported"

@@ -33,7 +33,8 @@ def made():
 
 
 def test_every_wording_has_a_place_for_what_it_is_about_and_reserved_ones_are_others():
-    for bank in wording()["ask"].values():
+    asked = wording()["ask"]
+    for bank in (*asked.values(), *asked["elsewhere"].values()):
         train, reserved = bank.get("train", []), bank.get("reserved", [])
         assert not set(train) & set(reserved)
         for text in (*train, *reserved):

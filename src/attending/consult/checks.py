@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from attending.consult.answer import Check
 from attending.consult.claims import Claim, claims
-from attending.consult.terms import canonical, is_pathology, simple
+from attending.consult.terms import canonical, is_pathology, on_film, simple
 from attending.experts import Finding
 
 _LIKELY = 0.5
 """From this probability a classifier counts as saying that something is there."""
+_ROUNDED = 0.011
+"""How far a probability may be from the one that was given."""
 _LENGTH = (0.1, 1.0)
 _VOLUME = (0.1, 0.5)
 """How far a size may be from the measured one: a share of it, or so many mm or mL."""
@@ -26,6 +28,7 @@ class _Fact(NamedTuple):
     there: bool
     said: str
     facts: dict[str, Any]
+    score: float | None = None
 
 
 def check(answer: str, question: str, findings: Sequence[Finding], experts: Sequence[str]) -> tuple[Check, ...]:
@@ -56,7 +59,7 @@ def _facts(finding: Finding) -> list[_Fact]:
             told.append(_Fact(finding, name, there, said if there else f"found no {name}", facts))
     for name, score in finding.scores.items():
         said = f"gives {simple(name)} a probability of {score:.2f}"
-        told.append(_Fact(finding, name, score >= _LIKELY, said, {}))
+        told.append(_Fact(finding, name, score >= _LIKELY, said, {}, score))
     return told
 
 
@@ -70,6 +73,8 @@ def _judged(claim: Claim, facts: Sequence[_Fact], findings: Sequence[Finding]) -
         return _size(claim, about, facts, findings)
     if claim.kind == "count":
         return _count(claim, about)
+    if claim.kind == "probability":
+        return _probability(claim, about, findings)
     return _side(claim, about)
 
 
@@ -80,7 +85,7 @@ def _about(claim: Claim, facts: Sequence[_Fact]) -> list[_Fact]:
     return [
         fact
         for fact in facts
-        if claim.subject in (canonical(fact.name), simple(fact.name))
+        if claim.subject in (canonical(fact.name), simple(fact.name), fact.score is not None and on_film(fact.name))
         or (claim.subject and canonical(fact.name).endswith(f" {claim.subject}"))
     ]
 
@@ -130,6 +135,16 @@ def _count(claim: Claim, about: Sequence[_Fact]) -> Check | None:
     detail = f"{counted[0].finding.record.expert} found {total} separate part{'s' if total != 1 else ''}"
     agrees = single is not None or total == claim.number
     return _made(claim, "supported" if agrees else "contradicted", detail, counted[0])
+
+
+def _probability(claim: Claim, about: Sequence[_Fact], findings: Sequence[Finding]) -> Check:
+    given = [(fact, fact.score) for fact in about if fact.score is not None]
+    if not given:
+        return _made(claim, "unsupported", _nobody(claim.subject, findings))
+    fact, score = min(given, key=lambda one: abs(one[1] - claim.number))
+    agrees = abs(score - claim.number) <= _ROUNDED
+    detail = f"{fact.finding.record.expert} {fact.said}"
+    return _made(claim, "supported" if agrees else "contradicted", detail, fact)
 
 
 def _side(claim: Claim, about: Sequence[_Fact]) -> Check | None:

@@ -37,6 +37,10 @@ _COUNTS = {
 _COUNT = re.compile(
     rf"\b({'|'.join(_COUNTS)}|\d{{1,2}})\s+(?:\w+\s+){{0,3}}?(?:tumor|lesion|mass|nodule|cyst|metastasis)\b"
 )
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s?%")
+_CHANCE = re.compile(r"\b(?:probab\w*|chance|likel\w*|confiden\w*)\b")
+_DENIED_AFTER = re.compile(r"^[\w ]*:\s*(?:no|none|negative|absent)\b|\b(?:is|are|was|were) (?:absent|not)\b")
+_DENIED_BEFORE = re.compile(r"\b(?:0|zero) (?:\w+ )?$")
 _SIDE = re.compile(r"\b(left|right|bilateral|both sides)\b")
 _SAID = re.compile(r"^\W*(yes|no)(?=\s*(?:[,.;:!]|$)|(?<=yes)\s)", re.IGNORECASE)
 """A bare yes or no; `No effusion` is none."""
@@ -50,7 +54,7 @@ class Claim:
         sentence: Where it is made, as written.
         kind: See `Check.kind`.
         subject: Canonical name; `lesion` for one that is not named; empty where a size is of something not named.
-        number: Of a size (mm or mL) or a count.
+        number: Of a size (mm or mL), a count, or a probability (0 to 1).
         unit: `mm` or `mL` of a size.
         side: `left`, `right` or `both`.
     """
@@ -93,7 +97,7 @@ def claims(answer: str, question: str, names: frozenset[str], experts: frozenset
             subjects = pathologies(clause) or _lesion_of(clause, organs)
             subject = _resolved(subjects or organs or _some_lesion(clause), before)
             about = subjects or ([] if organs or not subject else [subject])
-            for claim in (*_of_clause(clause, about), *_numbers(clause, subject)):
+            for claim in (*_of_clause(clause, about), *_numbers(clause, subject, names)):
                 yield replace(claim, sentence=sentence)
             before = subjects or before
 
@@ -127,7 +131,14 @@ def _of_clause(clause: str, subjects: list[str]) -> Iterator[Claim]:
         at = word.start() if word else len(text)
         ahead = _NOT_ONLY.sub("", text[:at])
         after = text[at:]
-        denied = bool(_NEGATION.search(ahead)) or bool(re.search(r"\b(?:is|are|was|were) (?:absent|not)\b", after))
+        percent = _PERCENT.search(after)
+        if percent and (_CHANCE.search(text) or len(after[: percent.start()].split()) <= len(subject.split()) + 1):
+            yield Claim("", "probability", subject, float(percent[1]) / 100)
+            continue
+        denied = any(
+            pattern.search(part)
+            for pattern, part in ((_NEGATION, ahead), (_DENIED_BEFORE, ahead), (_DENIED_AFTER, after))
+        )
         yield Claim("", "absence" if denied else "presence", subject)
         sides = {found[1] for found in _SIDE.finditer(text)}
         if not denied and sides:
@@ -135,11 +146,13 @@ def _of_clause(clause: str, subjects: list[str]) -> Iterator[Claim]:
             yield Claim("", "side", subject, side="both" if both else sides.pop())
 
 
-def _numbers(clause: str, subject: str) -> Iterator[Claim]:
-    """Sizes and counts."""
-    text = canonical(clause)
+def _numbers(clause: str, subject: str, names: frozenset[str]) -> Iterator[Claim]:
+    """Sizes and counts; in a list of things with their sizes each size is of what is named before it."""
+    text, whole = canonical(clause), subject
+    listed = _places(text, names)
     for found in _SIZE.finditer(text):
         unit = found[4].lower().rstrip("s")
+        subject = next((name for at, name in reversed(listed) if at < found.start()), whole) if listed[1:] else whole
         for number in filter(None, found.groups()[:3]):
             value = float(number.replace(",", "."))
             if unit in _TO_MM:
@@ -148,7 +161,7 @@ def _numbers(clause: str, subject: str) -> Iterator[Claim]:
                 yield Claim("", "size", subject, value, "mL")
     if not _DOUBT.search(text):
         for found in _COUNT.finditer(text):
-            yield Claim("", "count", subject, float(_COUNTS.get(found[1]) or found[1]))
+            yield Claim("", "count", whole, float(_COUNTS.get(found[1]) or found[1]))
 
 
 def _results(sentence: str, experts: frozenset[str]) -> Iterator[Claim]:
@@ -156,7 +169,8 @@ def _results(sentence: str, experts: frozenset[str]) -> Iterator[Claim]:
     text = simple(sentence)
     if _FAILURE.search(text):
         return
-    named = [name for name in experts if re.search(rf"\b{re.escape(name.lower())}\b", text)]
+    # As written: BRAIN is an expert, the brain is not.
+    named = [name for name in experts if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sentence)]
     yield from (Claim(sentence, "result", name) for name in named)
     if not named and re.search(r"\bsegmented\b|\bsegmentation (?:shows|found|reveals|identified)\b", text):
         yield Claim(sentence, "result", "segmentation")
@@ -165,3 +179,12 @@ def _results(sentence: str, experts: frozenset[str]) -> Iterator[Claim]:
 def _organs(clause: str, names: frozenset[str]) -> list[str]:
     text = simple(clause)
     return [name for name in sorted(names, key=len, reverse=True) if re.search(rf"\b{re.escape(name)}\b", text)][:1]
+
+
+def _places(text: str, names: frozenset[str]) -> list[tuple[int, str]]:
+    """Where a canonical text names organs and pathologies, from left to right; of names within names the longest."""
+    known = sorted({*map(canonical, names), *pathologies(text)}, key=len, reverse=True)
+    if not known:
+        return []
+    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, known))})\b")
+    return [(found.start(), found[0]) for found in pattern.finditer(text)]

@@ -55,3 +55,8 @@ def pathologies(text: str) -> list[str]:
 def is_pathology(name: str) -> bool:
     """Whether an expert's name for something means a pathology rather than an organ."""
     return bool(pathologies(name)) or bool(LESION.search(simple(name)))
+
+
+def on_film(name: str) -> str:
+    """What a radiograph's classifier means by a name that says no organ: its nodule is one of the lung."""
+    return {"nodule": "lung tumor", "mass": "lung tumor"}.get(simple(name), canonical(name))

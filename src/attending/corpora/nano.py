@@ -308,7 +308,7 @@ def _plainly(truth: Truth, words: Wordings) -> Iterator[Plan]:
         other = words.pick([one for one in ("CT", "MRI", "CXR") if one != truth.modality])
         kind = {"CT": "a CT image", "MRI": "a brain MRI scan", "CXR": "a chest X-ray"}
         text = f"This study holds {kind[truth.modality]}, not {kind[other]}, so I cannot say."
-        yield _plan("elsewhere", words.pick(ask["elsewhere"][other]), [say(text)], "", about=other)
+        yield _plan("elsewhere", words.of(ask["elsewhere"][other]), [say(text)], "", about=other)
     for kind in ("hostile", "unclear", "foreign"):
         if words.rng.random() < 0.4:
             yield _plan(kind, words.of(ask[kind]), [say(ask[kind]["answer"][0])], ask[kind]["answer"][0])
