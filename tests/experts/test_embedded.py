@@ -1,5 +1,6 @@
 """The experts that come with the package: told only what was asked, run once a study, and never on damaged weights."""
 
+import json
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ from attending.errors import InputError
 from attending.experts import embedded, experts, find_expert, run_expert
 from attending.experts.embedded import TORSO_LABELS
 from attending.experts.kept import Kept
+from attending.experts.segment import without_specks
 from attending.imaging import Volume
 from attending.phantom import generate
 
@@ -79,6 +81,57 @@ def test_a_call_is_told_only_what_it_asked_for(torso):
     everything = run_expert(torso, study)
     assert everything.record.arguments == {"structures": "everything"}
     assert set(everything.measurements) == {"liver", "right kidney", "left kidney", "liver lesion"}
+
+
+def with_least(torso, least):
+    """The expert, with smallest sizes in its metadata."""
+    path = torso.folder / "configs" / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"least_ml": least}))
+    return torso
+
+
+def test_parts_too_small_to_be_believed_become_what_is_around_them(torso):
+    study = lesion_in_liver()
+    array = study.series[0].volume.array
+    array[28, 12, 12] = array[36, 32, 20] = 8  # a voxel in the liver, one in the air: 0.012 mL each
+    array[20:22, 32:34, 12:14] = 9  # 0.096 mL
+    truth = run_expert(torso, study).measurements
+    assert truth["liver lesion"]["components"] == 3
+    torso.kept = Kept()
+    del torso.__dict__["bundle"]
+    found = run_expert(with_least(torso, {"liver lesion": 0.013, "lung nodule": 0.096}), study)
+    assert found.measurements["liver lesion"]["components"] == 1
+    assert found.measurements["liver lesion"]["volume_ml"] == pytest.approx(truth["liver lesion"]["volume_ml"] - 0.024)
+    assert found.measurements["liver"]["volume_ml"] == pytest.approx(truth["liver"]["volume_ml"] + 0.012)
+    assert found.segmentation.labels.array[36, 32, 20] == 0
+    assert found.measurements["lung nodule"] == truth["lung nodule"], "what is as large as the smallest stays"
+
+
+def test_a_mask_of_one_speck_alone_becomes_empty():
+    mask = Volume(np.full((1, 1, 1), 8, np.uint8), AFFINE)
+    assert without_specks(mask, {(8,): 1.0}).array.tolist() == [[[0]]]
+    assert mask.array.tolist() == [[[8]]]
+
+
+def test_a_structure_of_several_labels_is_judged_as_one():
+    array = np.zeros((12, 12, 12), np.uint8)
+    array[2:5, 2:5, 2:5], array[3, 3, 3] = 2, 1
+    array[9, 9, 9] = 4
+    mask = without_specks(Volume(array, np.diag([10.0, 10, 10, 1])), {(1, 2, 4): 2.0})
+    assert mask.array[3, 3, 3] == 1
+    assert mask.array[9, 9, 9] == 0
+    core = without_specks(Volume(array, np.diag([10.0, 10, 10, 1])), {(1, 4): 2.0})
+    assert core.array[3, 3, 3] == 2
+
+
+@pytest.mark.parametrize(
+    "least", [{"soul": 1}, {"liver": -1}, {"liver": float("nan")}, {"liver": "1"}, [1], {"liver": 1e9}]
+)
+def test_sizes_in_the_metadata_that_cannot_be_are_named(torso, least):
+    found = run_expert(with_least(torso, least), lesion_in_liver())
+    assert found.status == "failed"
+    assert "metadata.json: least_ml" in found.text
+    assert torso.network.seen == []
 
 
 def test_every_name_may_be_asked_for_and_others_are_refused(torso):

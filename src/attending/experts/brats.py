@@ -80,6 +80,7 @@ class Brats(BundleExpert):
             recipe,
             partial(segment, overlap=recipe.overlap),
             keep=True,
+            names=_UNIONS,
             sequences=[role for role, series in zip(self.card.sequences, seen, strict=True) if series is not None],
         )
         return tell_tumor(labels, used[0], record, [*warnings, *told])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 _MAX_CONFIG = 10_000_000  # bytes
+_MAX_SPECK = 100  # mL
 _INTENSITY = ("NormalizeIntensity", "ScaleIntensity", "ScaleIntensityRange", "ScaleIntensityRangePercentiles")
 # Loading and typing is ours; cropping to the foreground only saves time; VISTA3D's own step handles its prompts.
 _OURS = ("LoadImage", "EnsureChannelFirst", "EnsureType", "CastToType", "CropForeground", "VistaPreTransform")
@@ -81,6 +82,24 @@ class Bundle:
         outputs = self.metadata.get("network_data_format", {}).get("outputs", {}).get("pred", {})
         found = outputs.get("channel_def", {})
         return {int(key): str(name) for key, name in found.items() if str(key).isdigit()}
+
+    def least_ml(self, names: Mapping[str, tuple[int, ...]]) -> dict[tuple[int, ...], float]:
+        """The smallest part, in mL, that is more than a speck, by label ids: `least_ml` in the metadata, by name.
+
+        Args:
+            names: Label ids by name, of all that the metadata may speak of.
+
+        Raises:
+            InputError: It speaks of something else, or holds what is no volume.
+        """
+        told = self.metadata.get("least_ml", {})
+        path = self.folder / "configs" / "metadata.json"
+        if not isinstance(told, dict) or not set(told) <= set(names):
+            raise InputError(f"expected mL by name, of {', '.join(names)}", path=path, field="least_ml", value=told)
+        for name, least in told.items():
+            if not (isinstance(least, int | float) and 0 <= least <= _MAX_SPECK):
+                raise InputError(f"expected 0 to {_MAX_SPECK}", path=path, field=f"least_ml.{name}", value=least)
+        return {names[name]: float(least) for name, least in told.items()}
 
     @property
     def weights_file(self) -> Path:

@@ -67,7 +67,8 @@ class MonaiBundle(BundleExpert):
 
         used, warnings = fit(self.card, study)
         seen = channels(self.card, used)
-        labels, record, told = run_bundle(self, seen, self.bundle.recipe(), self._segment, keep=True)
+        ids = {name: (label,) for label, name in self.names.items()}
+        labels, record, told = run_bundle(self, seen, self.bundle.recipe(), self._segment, keep=True, names=ids)
         whole = Segmentation(labels, self.names)
         asked = whole if not self._groups else _only(whole, self._groups[arguments["structures"]])
         return tell(asked.labels, asked.names, used[0], record, [*warnings, *told], self.lesions, whole=whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def run_bundle(
     segment: Segment,
     *,
     keep: bool = False,
+    names: Mapping[str, tuple[int, ...]] = {},
     **settings: Any,
 ) -> Segmented:
     """Segment with a bundle's network on the best device.
@@ -60,6 +62,7 @@ def run_bundle(
         recipe: How it sees them.
         segment: Does the work.
         keep: The images alone decide the result, so that of the last time is used again.
+        names: Label ids of what the bundle may name a smallest size for: parts below it are taken out.
         settings: More for the record.
 
     Returns:
@@ -68,12 +71,15 @@ def run_bundle(
     """
     first = next(series.volume for series in used if series is not None)
     inputs = {series.id: digest(series) for series in used if series is not None}
+    least = expert.bundle.least_ml(names)
 
     def work(device: torch.device) -> Segmented:
         image, grid = prepare([None if series is None else series.volume for series in used], recipe)
         shape = image.shape[1:]
         roi = window_for(shape, recipe.roi, device)
         labels = back(segment(expert.network.to(device), image, roi, device), grid, first)
+        if least:
+            labels = without_specks(labels, least)
         record = Record(
             expert="",
             version=expert.bundle.version,
@@ -97,6 +103,27 @@ def run_bundle(
         return on_best_device(work)
     key = tuple(series and (series.id, inputs[series.id]) for series in used)
     return expert.kept.get(key, lambda: on_best_device(work))
+
+
+def without_specks(labels: Volume, least: Mapping[tuple[int, ...], float]) -> Volume:
+    """The mask without parts that are too small to be believed; each becomes what most of its border is.
+
+    Args:
+        labels: Label ids, uint8.
+        least: By ids that count as one structure, the smallest part in mL that stays.
+    """
+    array = labels.array.copy()
+    voxel = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000  # mL
+    for ids, smallest in least.items():
+        parts, count = ndimage.label(np.isin(array, ids), np.ones((3, 3, 3), int))
+        sizes = np.sum([np.bincount(slab.ravel(), minlength=count + 1) for slab in parts], axis=0)
+        boxes = ndimage.find_objects(parts)
+        for number in np.flatnonzero(sizes[1:] * voxel < smallest) + 1:
+            box = tuple(slice(max(0, one.start - 1), one.stop + 1) for one in boxes[number - 1])
+            part = parts[box] == number
+            border = ndimage.binary_dilation(part, np.ones((3, 3, 3))) & ~part
+            array[box][part] = np.bincount(array[box][border], minlength=1).argmax()
+    return replace(labels, array=array)
 
 
 def tell(
