@@ -288,3 +288,16 @@ def test_a_picture_may_be_declared_as_another_kind_than_it_is() -> None:
         held = {"url": url_of(file_of(grey(9)), "image/jpeg"), "detail": "low"}
         told = server.ask([{"role": "user", "content": [{"type": "image_url", "image_url": held}, text("?")]}])
     assert told.choices[0].message.content == "9"
+
+
+def test_a_request_as_lmms_eval_makes_it_is_taken() -> None:
+    """models/chat/openai.py and protocol.py of lmms-eval 0.7.3: these fields, PNG as data: URL, picture before words."""
+    with running(Model(shades), modality="CXR") as server:
+        told = server.client.chat.completions.create(
+            messages=[{"role": "user", "content": [image(grey(50)), text("Answer with a single word.")]}],
+            model=NAME,
+            max_tokens=16,
+            temperature=0,
+        )
+    assert told.choices[0].message.content == "50"
+    assert told.usage.completion_tokens == 2

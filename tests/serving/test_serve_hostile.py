@@ -75,14 +75,16 @@ def test_bodies_that_are_no_request(small, body, said) -> None:
 @pytest.mark.parametrize(
     ("messages", "said"),
     [
-        ([], "1 to 5 messages"), ({}, "1 to 5"), ([{"role": "user", "content": "a"}] * 6, "1 to 5"), (["a"], "messages[0]"),
+        ([], "1 to 5 messages"), ({}, "1 to 5"), ([{"role": "user", "content": "a"}] * 6, "1 to 5"),
+        (["a"], "messages[0]"),
         ([{"role": "tool", "content": "a"}], "role is tool"), ([{"role": [], "content": "a"}], "role"),
         ([{"role": "user"}], "content"), ([{"role": "user", "content": 3}], "content"),
         ([{"role": "user", "content": []}], "content"), ([{"role": "user", "content": ["a"]}], "content[0]"),
         ([{"role": "user", "content": [{"type": "text", "text": 3}]}], "content[0]"),
         ([{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}], "text or image_url"),
         ([{"role": "user", "content": " \n"}], "in words"), ([{"role": "user", "content": [image()]}], "in words"),
-        ([{"role": "assistant", "content": "a"}], "first message"), ([{"role": "system", "content": "a"}], "first message"),
+        ([{"role": "assistant", "content": "a"}], "first message"),
+        ([{"role": "system", "content": "a"}], "first message"),
         ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "last message"),
         ([{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}, {"role": "user", "content": "b"}],
          "without text"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from attending.cli.console import talk
 def serve(
     model: Annotated[
         str | None,
-        typer.Option(help="A model folder, or any OpenAI-compatible server: http://host:8000/v1#name."),
+        typer.Option(help="A folder, or an OpenAI-compatible server: http://host:8000/v1#name. By default embedded."),
     ] = None,
     experts: Annotated[
         str | None,
@@ -24,7 +25,7 @@ def serve(
         str, typer.Option(help="Where to listen. Other machines can ask only where ATTENDING_TOKEN is set.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes any that is free.", min=0, max=65535)] = 8000,
-    name: Annotated[str | None, typer.Option(help="What clients call the model; by default the folder's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="What clients call the model; by default its own name.")] = None,
     modality: Annotated[
         str | None, typer.Option(help="What pictures were made with, where a request does not say: CXR, CT, MRI …")
     ] = None,
@@ -72,4 +73,5 @@ def serve(
         at, there = listening.getsockname()[:2]
         print(f"http://{f'[{at}]' if ':' in at else at}:{there}/v1", flush=True)
         talk.print(f"serving {settings.name!r}; for research use only", soft_wrap=True, markup=False)
-        server(application(attending, settings)).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # how a server is ended
+            server(application(attending, settings)).run(sockets=[listening])
