@@ -187,6 +187,22 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_remedy(place, monkeypa
     assert (place / "file").read_text() == "mine"
 
 
+def test_who_has_no_home_is_told(place, monkeypatch):
+    def homeless(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("ATTENDING_CACHE")
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    with pytest.raises(NotAvailableError, match="there is no home folder; set ATTENDING_CACHE"):
+        embedded_model()
+
+
+def test_without_a_wish_the_cache_lies_in_the_home(place, monkeypatch):
+    monkeypatch.delenv("ATTENDING_CACHE")
+    monkeypatch.setenv("HOME", str(place / "home"))
+    assert embedded_model().parent == place / "home" / ".cache" / "attending"
+
+
 def test_a_full_disk_leaves_nothing_and_names_the_remedy(place):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = (place / "parts" / "parts.safetensors").stat().st_size

@@ -68,8 +68,15 @@ def embedded_model(tell: Callable[[str], None] | None = None) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where what is made on first use lies."""
-    return Path(os.environ.get("ATTENDING_CACHE") or Path.home() / ".cache" / "attending").expanduser()
+    """Where what is made on first use lies.
+
+    Raises:
+        NotAvailableError: The user has no home.
+    """
+    try:
+        return Path(os.environ.get("ATTENDING_CACHE") or "~/.cache/attending").expanduser()
+    except RuntimeError as error:
+        raise NotAvailableError("there is no home folder; set ATTENDING_CACHE to one that can be written to") from error
 
 
 def read_manifest(parts: Path) -> tuple[dict[str, Any], str]:
@@ -238,10 +245,17 @@ def _locked(path: Path, tell: Callable[[str], None]) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
     regular(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", path=path) from error
 
 
 def _say(text: str) -> None:

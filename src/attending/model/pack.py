@@ -61,6 +61,7 @@ def pack(run_model: Path, folder: Path, language_model: str, rank: int | None = 
     """
     if not language_model.startswith(PACKAGE):
         raise InputError("expected package:NAME/FILE", field="--language-model", value=language_model)
+    settings = _settings(run_model)
     trained: dict[str, torch.Tensor] = {}
     for file in dict.fromkeys(one.path for one in read_folder(run_model).values()):
         trained |= load_file(file)
@@ -83,15 +84,15 @@ def pack(run_model: Path, folder: Path, language_model: str, rank: int | None = 
             _write_adapter({name: _truncated(*pair, rank) for name, pair in adapter.items()}, aside / "adapter")
             error = _difference(merged(language, aside / "adapter"), trained)
         save_file(others, aside / "parts.safetensors", metadata={"format": "pt"})
-        _write_json(aside / "config.json", _settings(run_model))
-        shutil.copyfile(run_model / "generation_config.json", aside / "generation_config.json")
+        _write_json(aside / "config.json", settings)
+        _write_json(aside / "generation_config.json", read_json(run_model / "generation_config.json"))
         names = sorted(one.relative_to(aside).as_posix() for one in aside.rglob("*") if one.is_file())
         sizes = {name: (aside / name).stat().st_size for name in names}
         files = {name: {"bytes": sizes[name], "sha256": sha256(aside / name)} for name in names}
         inside = language_model.removeprefix(PACKAGE)
         package = metadata.packages_distributions()[inside.partition("/")[0]][0]
         source = {"package": package, "version": metadata.version(package), "file": inside, "sha256": sha256(path)}
-        context = read_json(run_model / "tokenizer_config.json")["model_max_length"]
+        context = read_json(run_model / "tokenizer_config.json").get("model_max_length")
         _write_json(
             aside / "manifest.json", {"name": NAME, "context": context, "language_model": source, "files": files}
         )
@@ -124,7 +125,10 @@ def _read_adapter(folder: Path) -> Adapter:
     for field, plain in _PLAIN.items():
         if settings.get(field, plain) not in (plain, None):
             raise InputError(f"expected {plain}", path=folder, field=field, value=settings[field])
-    scale = settings["lora_alpha"] / settings["r"]
+    alpha, rank = settings.get("lora_alpha"), settings.get("r")
+    if not (isinstance(alpha, int | float) and type(rank) is int and rank > 0):
+        raise InputError("expected numbers", path=folder, field="lora_alpha and r", value=(alpha, rank))
+    scale = alpha / rank
     tensors = load_file(folder / "adapter_model.safetensors")
     stems = [name.removesuffix(".lora_A.weight") for name in tensors if name.endswith(".lora_A.weight")]
     return {
@@ -190,6 +194,10 @@ def _difference(made: dict[str, torch.Tensor], trained: dict[str, torch.Tensor])
 def _settings(run_model: Path) -> dict[str, Any]:
     """The model's config.json without traces of where it was made."""
     config = read_json(run_model / "config.json") | {"dtype": "bfloat16"}
+    if config.get("model_type") != "vila_m3":
+        raise InputError(
+            "expected vila_m3", path=run_model / "config.json", field="model_type", value=config.get("model_type")
+        )
     for part in (config, config["text_config"], config["vision_config"]):
         for field in ("_name_or_path", "quantization_config"):
             part.pop(field, None)
