@@ -291,7 +291,7 @@ def test_a_picture_may_be_declared_as_another_kind_than_it_is() -> None:
 
 
 def test_a_request_as_lmms_eval_makes_it_is_taken() -> None:
-    """models/chat/openai.py and protocol.py of lmms-eval 0.7.3: these fields, PNG as data: URL, picture before words."""
+    """models/chat/openai.py and protocol.py of lmms-eval 0.7.3: these fields, PNG as data: URL, words after it."""
     with running(Model(shades), modality="CXR") as server:
         told = server.client.chat.completions.create(
             messages=[{"role": "user", "content": [image(grey(50)), text("Answer with a single word.")]}],
