@@ -16,7 +16,7 @@ from attending.experts.bundle import read_bundle
 from attending.experts.registry import read_card
 from attending.imaging import open_study
 from attending.training.data import DataError
-from attending.training.expert import train_expert
+from attending.training.expert import calibration, train_expert
 from attending.training.expert_recipe import ExpertRecipe
 from attending.training.fields import build
 from attending.training.logs import read_log
@@ -171,3 +171,40 @@ def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
     wider = build(ExpertRecipe, table | {"labels": {0: "disc", 1: "bars"}})
     with pytest.raises(InputError, match="bars: is no column; there are image, disc"):
         gather(wider, wider.data, tmp_path / "cases", lambda text: None)
+
+
+def drawn(slope: float, offset: float, images: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits, and findings that are there with the chance sigmoid(slope * logit + offset)."""
+    draw = np.random.default_rng(1)
+    logits = draw.normal(0, 2, (images, 1))
+    there = draw.random((images, 1)) < 1 / (1 + np.exp(-(slope * logits + offset)))
+    return torch.from_numpy(logits), torch.from_numpy(there.astype(np.float32))
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(1.0, 0.0), (0.4, 0.0), (2.0, -1.0)])
+def test_calibration_finds_the_line_that_the_chances_follow(slope: float, offset: float) -> None:
+    ((found, moved),) = calibration(*drawn(slope, offset))
+    assert found == pytest.approx(slope, rel=0.1)
+    assert moved == pytest.approx(offset, abs=0.12)
+
+
+def test_calibration_passes_over_what_is_not_known_and_keeps_logits_of_a_finding_without_examples() -> None:
+    logits, truth = drawn(0.4, 0.0)
+    both = torch.cat([truth, torch.full_like(truth, torch.nan)], 1)
+    (first, second) = calibration(logits.expand(-1, 2), both)
+    assert first[0] == pytest.approx(0.4, rel=0.1)
+    assert second == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"missing": 0.3}, "missing is 0.3: is for recipes with sequences"),
+        ({"missing": 1.0}, "0 to below 1"),
+        ({"noise": -0.1}, "0 or more"),
+        ({"lesions": [7]}, "lesions is 7: is not among labels"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        build(ExpertRecipe, SEGMENT | {"data": {"phantom": "ct"}} | change)

@@ -199,44 +199,53 @@ def train_expert(recipe: ExpertRecipe, out: Path, tick: Tick, tell: Callable[[st
         folder.mkdir(exist_ok=True)
         fit(work, schedule, folder, world, Journal(out), tick)
         last = read_log(out / "log.jsonl")[-1]
-        scale = calibration(recipe, work) if recipe.task == "classification" and held else {}
+        scale = _calibrated(work, recipe.labels) if recipe.task == "classification" and held else {}
         write_bundle(recipe, work.module.network, last, done, scale)
         for old in checkpoint.found(folder):
             checkpoint.remove(old)
         return done
 
 
-def calibration(recipe: ExpertRecipe, work: Examination) -> dict[str, tuple[float, float]]:
-    """Platt's slope and offset by finding, fitted on the cases held out: sigmoid(slope * logit + offset) is the chance.
+def calibration(logits: torch.Tensor, truth: torch.Tensor) -> list[tuple[float, float]]:
+    """Platt's slope and offset of each finding: sigmoid(slope * logit + offset) is the chance (Platt, 1999).
 
-    Held near 1 and 0 by as much as one image counts, so that a finding with few examples keeps its own logits
-    (Platt, 1999).
+    They are held near 1 and 0 by as much as one image counts, so that a finding with few examples keeps its logits.
+
+    Args:
+        logits: `[images, findings]`, of images that nothing was learned from.
+        truth: `[images, findings]`: 0, 1, or NaN where it is not known.
     """
-    work.module.eval()
-    batches = work.held_out()
-    with torch.no_grad():
-        logits = torch.cat([work.module.network(one.images).float() for one in batches])
-    truth = torch.cat([one.truth for one in batches])
-    found = {}
-    for channel, name in recipe.labels.items():
-        known = truth[:, channel].isfinite()
+    found = []
+    for told, there in zip(logits.float().T, truth.T, strict=True):
+        known = there.isfinite()
         line = torch.tensor([1.0, 0.0], requires_grad=True)
         search = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")
 
-        def loss(line: torch.Tensor = line, known: torch.Tensor = known, channel: int = channel) -> torch.Tensor:
-            told = line[0] * logits[known, channel] + line[1]
-            return findings(told[:, None], truth[known, channel, None]) + (line[0] - 1) ** 2 + line[1] ** 2
-
-        def step(search: torch.optim.LBFGS = search, loss: Callable[[], torch.Tensor] = loss) -> float:
+        def step(
+            told: torch.Tensor = told[known, None],
+            there: torch.Tensor = there[known, None],
+            line: torch.Tensor = line,
+            search: torch.optim.LBFGS = search,
+        ) -> float:
             search.zero_grad()
-            value = loss()
-            value.backward()  # type: ignore[no-untyped-call]
-            return float(value)
+            loss = findings(line[0] * told + line[1], there) + (line[0] - 1) ** 2 + line[1] ** 2
+            loss.backward()  # type: ignore[no-untyped-call]
+            return float(loss.detach())
 
         search.step(step)
-        slope, offset = (round(float(one), 4) for one in line)
-        found[name] = (slope, offset)
+        slope, offset = line.detach().tolist()
+        found.append((round(slope, 4), round(offset, 4)))
     return found
+
+
+def _calibrated(work: Examination, names: Mapping[int, str]) -> dict[str, tuple[float, float]]:
+    """`calibration` by finding, on the cases held out."""
+    work.module.eval()
+    batches = work.held_out()
+    with torch.no_grad():
+        logits = torch.cat([work.module.network(one.images) for one in batches])
+    lines = calibration(logits, torch.cat([one.truth for one in batches]))
+    return dict(zip(names.values(), lines, strict=True))
 
 
 def write_bundle(
@@ -253,7 +262,7 @@ def write_bundle(
         network: The result.
         last: The last line of the log.
         folder: The bundle's; must not be there.
-        scale_of: See `calibration`.
+        scale_of: Slope and offset by finding; see `calibration`.
     """
     arguments = {key: value for key, value in recipe.network.items() if key != "_target_"}
     target = str(recipe.network["_target_"]).rpartition(".")[2]
