@@ -5,14 +5,16 @@
     OMP_NUM_THREADS=1 python benchmarks/experts.py brain --cases 60 --subset-cases 20
     OMP_NUM_THREADS=1 python benchmarks/experts.py chest --cases 400
     OMP_NUM_THREADS=1 python benchmarks/experts.py torso --bundle runs/expert-ct/model --cases 20
+    OMP_NUM_THREADS=1 python benchmarks/experts.py torso --specks --cases 30 --bundle runs/expert-ct/model
     python benchmarks/experts.py pack --bundle runs/expert-ct/model --out src/attending/experts/data/embedded/torso
 
 A case is a patient of the test seeds, seen by one of the hospitals of training (A, B, C in turn) and once more by D,
 which no expert has seen. Each expert runs as users run it. `--work` keeps the cases and a line of results for each, by
-the weights' hash, so that the same command goes on where it stopped. Tables are Markdown: the mean with a 95 %
+the bundle's hash, so that the same command goes on where it stopped. Tables are Markdown: the mean with a 95 %
 bootstrap interval over patients. Beside each expert stands a trivial one: for organs the mean masks of 24 training
 patients laid into the box of the body, for lesions a threshold, for radiographs the share of training patients who have
-the finding. `pack` writes a trained bundle as it is shipped: weights in float16, their SHA-256 in the metadata.
+the finding. `--specks` finds on validation patients from which size on a part of a lesion is to be believed and writes
+it into the bundle's metadata. `pack` writes a trained bundle as it is shipped: weights in float16, with their SHA-256.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -234,7 +237,9 @@ def jobs(what: str, cases: int, subset_cases: int) -> Iterator[tuple[int, str, t
 
 def measure(what: str, expert: Expert, options: argparse.Namespace) -> list[dict]:
     """The results of all jobs, those of an earlier run included."""
-    path = options.work / f"{what}-{weights_hash(expert.bundle.weights_file)[:12]}.jsonl"
+    configs = [(expert.folder / "configs" / f"{name}.json").read_bytes() for name in ("inference", "metadata")]
+    version = hashlib.sha256(b"".join([weights_hash(expert.bundle.weights_file).encode(), *configs])).hexdigest()
+    path = options.work / f"{what}-{version[:12]}.jsonl"
     wanted = list(jobs(what, options.cases, options.subset_cases))
     lines = {key(line): line for line in entries(path)} if path.exists() else {}
     prior = mean_masks(options.work) if what == "torso" else None
@@ -255,6 +260,46 @@ def measure(what: str, expert: Expert, options: argparse.Namespace) -> list[dict
 
 def key(line: dict) -> tuple[int, str, tuple[str, ...]]:
     return line["seed"], line["style"], tuple(line["sequences"])
+
+
+# From which size on a part is believed.
+
+
+def fit_specks(what: str, expert: Expert, options: argparse.Namespace) -> dict[str, float]:
+    """By lesion the size in mL that tells presence best, then the number of parts, on validation patients."""
+    path = expert.folder / "configs" / "metadata.json"
+    facts = json.loads(path.read_text())
+    facts.pop("least_ml", None)
+    expert.bundle = replace(expert.bundle, metadata=facts)  # what it finds, specks included
+    names = {"torso": {name: (label,) for label, name in TORSO["labels"].items() if name in HOSTS}, "brain": REGIONS}
+    parts: dict[str, list[tuple[list[float], int]]] = {name: [] for name in names[what]}
+    for number, seed in enumerate(seeds_of("validation", FIRST, options.cases)):
+        case = case_of(KINDS[what], seed, IN_STYLE[number % 3], options.work)
+        labels = torso_labels(case["labels"]) if what == "torso" else case["labels"]
+        told = done(run_expert(expert, open_case(KINDS[what], case))).measurements
+        for name, ids in names[what].items():
+            true = measure_lesion(Volume(np.isin(labels, ids), case["affine"]))["components"]
+            parts[name].append((list(told.get(name, {}).get("components_ml", [])), true))
+        print(f"{number + 1} of {options.cases}", file=sys.stderr, flush=True)
+    facts["least_ml"] = {name: best_size(of_cases) for name, of_cases in parts.items()}
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(json.dumps(facts, indent=1) + "\n")
+    aside.replace(path)
+    return facts["least_ml"]
+
+
+def best_size(cases: Sequence[tuple[list[float], int]]) -> float:
+    """Of a few sizes that with the best mean of sensitivity and specificity, then of right counts; the least of them."""
+
+    def worth(size: float) -> tuple[float, float, float]:
+        counts = [sum(one >= size for one in found) for found, _ in cases]
+        right = {True: [], False: []}
+        for count, (_, true) in zip(counts, cases, strict=True):
+            right[true > 0].append((count > 0) == (true > 0))
+        balanced = float(np.mean([np.mean(one) for one in right.values() if one]))
+        return balanced, float(np.mean([c == true for c, (_, true) in zip(counts, cases, strict=True)])), -size
+
+    return max((0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0), key=worth)
 
 
 # Tables.
@@ -372,6 +417,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--subset-cases", type=int, default=2, help="patients whose MRI is seen with sequences missing")
     parser.add_argument("--bundle", type=Path, help="another bundle than the embedded one")
+    parser.add_argument("--specks", action="store_true", help="set the smallest sizes in the bundle's metadata")
     parser.add_argument("--out", type=Path, help="of pack")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "attending-experts")
     options = parser.parse_args()
@@ -390,6 +436,9 @@ def main() -> None:
             print(f"{expert.card.name}: {missing}", file=sys.stderr)
             continue
         began = time.monotonic()
+        if options.specks and what != "chest":
+            print(json.dumps(fit_specks(what, expert, options), indent=1))
+            continue
         report(what, measure(what, expert, options), options)
         print(f"{what}: {time.monotonic() - began:.0f} s", file=sys.stderr)
 
