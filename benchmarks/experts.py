@@ -289,7 +289,7 @@ def fit_specks(what: str, expert: Expert, options: argparse.Namespace) -> dict[s
 
 
 def best_size(cases: Sequence[tuple[list[float], int]]) -> float:
-    """Of a few sizes that with the best mean of sensitivity and specificity, then of right counts; the least of them."""
+    """Of a few sizes the best in mean of sensitivity and specificity, then in right counts; the least of them."""
 
     def worth(size: float) -> tuple[float, float, float]:
         counts = [sum(one >= size for one in found) for found, _ in cases]
