@@ -9,9 +9,9 @@ meteor, chexpert_f1, finding_f1, location_f1, severity_agreement, temporal_f1, c
 
 Metrics: mean_score, invalid_rate (any); accuracy, balanced_accuracy, sensitivity, specificity, precision, f1, macro_f1,
 micro_f1 (yes_no and option); auroc, ece, brier (yes_no with a probability); mae, mre, mae_answered, mre_answered
-(numbers); bleu_1 to bleu_4, rouge_l, meteor, cider, chexpert_macro_f1, chexpert_micro_f1, chexpert_5_macro_f1,
-chexpert_5_micro_f1 (reports); radgraph, chexbert, green, ratescore (reports; need the extra `radeval`); set_accuracy
-(pairs).
+(numbers); bleu_1 to bleu_4, rouge_l, meteor, meteor_1_5 (needs Java and the extra `meteor`), cider, chexpert_macro_f1,
+chexpert_micro_f1, chexpert_5_macro_f1, chexpert_5_micro_f1 (reports); radgraph, chexbert, green, ratescore (reports;
+need the extra `radeval`); set_accuracy (pairs).
 """
 
 from __future__ import annotations

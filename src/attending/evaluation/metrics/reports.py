@@ -10,7 +10,17 @@ import numpy as np
 from attending.evaluation.labels import CHEXPERT, CHEXPERT_5, positives
 from attending.evaluation.metrics.base import Array, Metric, Row, Weighted, ratio
 from attending.evaluation.parse import Parsed
-from attending.evaluation.text import bleu_statistics, cider, coco_bleu, meteor, report_tokens, rouge_l, rouge_tokens
+from attending.evaluation.text import (
+    bleu_statistics,
+    cider,
+    coco_bleu,
+    meteor,
+    meteor_counts,
+    report_tokens,
+    rouge_l,
+    rouge_tokens,
+)
+from attending.evaluation.text import meteor_score as score_counts
 
 
 def _answer(row: Row) -> str:
@@ -71,6 +81,13 @@ def _cider(rows: Sequence[Row]) -> Array:
     return cider(mine, [report_tokens(str(row.reference)) for row in rows])
 
 
+def _meteor_java(rows: Sequence[Row]) -> Weighted:
+    """METEOR 1.5 of the corpus as pycocoevalcap computes it, on report tokens."""
+    mine = [" ".join(report_tokens(_answer(row))) for row in rows]
+    counts = meteor_counts(mine, [" ".join(report_tokens(str(row.reference))) for row in rows])
+    return lambda weights: score_counts(weights @ counts)
+
+
 def _label_f1(labels: tuple[str, ...], micro: bool) -> Callable[[Sequence[Row]], Weighted]:
     """F1 over the positive labels; macro: over the labels that either side has at all."""
 
@@ -102,6 +119,7 @@ REPORT_METRICS = (
     *(Metric(f"bleu_{order}", _bleu(order)) for order in (1, 2, 3, 4)),
     Metric("rouge_l", _mean(_each(rouge_l_score))),
     Metric("meteor", _mean(_each(meteor_score))),
+    Metric("meteor_1_5", _meteor_java),
     Metric("cider", _mean(_cider), bounded=False),
     Metric("chexpert_macro_f1", _label_f1(CHEXPERT, micro=False)),
     Metric("chexpert_micro_f1", _label_f1(CHEXPERT, micro=True)),

@@ -1,7 +1,8 @@
 """METEOR by exact words and stems (Lavie and Agarwal 2007).
 
 This is nltk's METEOR with a WordNet that knows no synonyms, digit for digit. It is neither nltk's with WordNet nor the
-Java METEOR 1.5 that pycocoevalcap runs: both need data that is not shipped here and also match synonyms.
+METEOR 1.5 that pycocoevalcap runs, which also match synonyms (and paraphrases): that one is in
+`attending.evaluation.text.meteor_java`, for machines that have Java.
 """
 
 from __future__ import annotations
