@@ -20,8 +20,8 @@ def rouge_tokens(text: str) -> list[str]:
 def report_tokens(text: str) -> list[str]:
     """Lower-case Penn Treebank tokens without punctuation.
 
-    pycocoevalcap runs Stanford's PTBTokenizer in Java for this. On plain report sentences the tokens are the same but for
-    brackets, which it leaves as `-lrb-` and `-rrb-`; rare cases (abbreviations, times) may differ too. So scores here are
-    those of pycocoevalcap *on these tokens*.
+    pycocoevalcap runs Stanford's PTBTokenizer in Java for this. On plain report sentences the tokens are the same but
+    for brackets, which it leaves as `-lrb-` and `-rrb-`; rare cases (abbreviations, times) may differ too. So scores
+    here are those of pycocoevalcap *on these tokens*.
     """
     return _REPORT.findall(text.lower())
