@@ -1,6 +1,6 @@
 """What attending-nano can and cannot do, from a run of its task; and what it says when every expert fails.
 
-    attending eval run nano --experts TORSO,BRAIN,CHEST --audit --out runs/eval-nano [--model MODEL]
+    attending eval run nano --experts TORSO,BRAIN,CHEST --reliance --out runs/eval-nano --model MODEL
     python benchmarks/nano.py table runs/eval-nano
     python benchmarks/nano.py failing runs/eval-nano [--model MODEL] [--questions 200]
 

@@ -11,7 +11,7 @@ from attending.consult.events import Done, Event, TextDelta
 from attending.consult.loop import Say
 from attending.consult.plain import plain
 from attending.consult.question import Question
-from attending.consult.show import first_pictures, spoken_modality
+from attending.consult.show import first_pictures, told_modality
 from attending.consult.transcript import Transcript, Turn
 from attending.errors import InputError
 from attending.imaging import Picture, Study
@@ -126,9 +126,9 @@ class Chat:
             )
         cards = () if attending.routes or not attending.options.rounds else tuple(e.card for e in attending.experts)
         if pictures is not None:
-            modality = spoken_modality(chosen or study.series[0])
+            modality = told_modality(study, chosen, attending.codec.together)
             return Turn("user", question, tuple(pictures), modality, cards)
         if not first and chosen is None:
             return Turn("user", question)
-        shown = first_pictures(study, chosen, attending.codec.slices)
+        shown = first_pictures(study, chosen, attending.codec.slices, attending.codec.together)
         return Turn("user", question, shown.pictures, shown.modality, cards)

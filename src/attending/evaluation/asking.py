@@ -60,13 +60,20 @@ class Asker:
         experts: On offer; empty for none.
         slices: Of a volume that the model is shown at first.
         reference: The published protocol: only pictures and the prompt, no word on the modality.
+        together: Whether pictures of all modalities of a study are shown.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], lender: Lender, experts: Sequence[Expert], slices: int, reference: bool
+        self,
+        samples: Sequence[Sample],
+        lender: Lender,
+        experts: Sequence[Expert],
+        slices: int,
+        reference: bool,
+        together: bool = False,
     ) -> None:
         self.samples, self.lender, self.experts = samples, lender, experts
-        self.slices, self.reference = slices, reference
+        self.slices, self.reference, self.together = slices, reference, together
         self._open = lru_cache(maxsize=4)(_open)
         self._first = lru_cache(maxsize=4)(self._first_pictures)
 
@@ -124,7 +131,7 @@ class Asker:
         return study, tuple(load_picture(image) for image in sample.images)
 
     def _first_pictures(self, path: Path) -> tuple[Picture, ...]:
-        return first_pictures(self._open(path, ""), slices=self.slices).pictures
+        return first_pictures(self._open(path, ""), None, self.slices, self.together).pictures
 
     def _study(self, sample: Sample) -> Study | None:
         """What experts may examine: the latest visit, or a single picture whose modality is known."""

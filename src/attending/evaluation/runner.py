@@ -255,7 +255,8 @@ def _answers(
     doctor = Attending(
         backend, [] if without else plan.experts, Options(plan.rounds, route=plan.route, sampling=sampling), run=lender
     )
-    asker = Asker(work.samples, lender, doctor.experts, doctor.codec.slices, task.protocol == "reference")
+    codec, published = doctor.codec, task.protocol == "reference"
+    asker = Asker(work.samples, lender, doctor.experts, codec.slices, published, codec.together)
     waiting: dict[int, tuple[int, Case]] = {}
     failed: deque[dict[str, Any]] = deque()
 
