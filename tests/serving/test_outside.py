@@ -58,14 +58,15 @@ def test_an_inspect_task_scores_as_attending_eval_does(pictures, tmp_path, monke
         pytest.skip("needs inspect-ai on the PATH, in an environment with attending: pip install inspect-ai")
     with running(Model(says)) as server:
         done = subprocess.run(
-            [inspect, "eval", OUTSIDE / "inspect_yes_no.py", "--model", f"openai-api/attending/{NAME}", "-T",
+            [inspect, "eval", "inspect_yes_no.py", "--model", f"openai-api/attending/{NAME}", "-T",
              f"data={pictures}", "--log-dir", tmp_path, "--log-format", "json", "--display", "plain"],
             env={**os.environ, "ATTENDING_BASE_URL": f"{server.url}/v1", "ATTENDING_API_KEY": "none"},
-            capture_output=True, text=True, check=False, timeout=900, cwd=tmp_path,
+            capture_output=True, text=True, check=False, timeout=900, cwd=OUTSIDE,
         )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
     (log,) = tmp_path.glob("*.json")
     told = json.loads(log.read_text())
-    assert told["status"] == "success", done.stdout + done.stderr
+    assert told["status"] == "success"
     answers = {sample["id"]: sample["output"]["choices"][0]["message"]["content"] for sample in told["samples"]}
     doctor = Attending(Model(says), [])
     for name, words in answers.items():

@@ -35,14 +35,14 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
             try:
                 address = serving.stdout.readline().strip()
-                with openai.OpenAI(base_url=address, api_key="none", timeout=60) as client:
+                with openai.OpenAI(base_url=address, api_key="none", timeout=300) as client:
                     (model,) = client.models.list()
                     told = client.chat.completions.create(
                         model=model.id, messages=[{"role": "user", "content": "Is it normal?"}], seed=3
                     )
             finally:
                 serving.send_signal(signal.SIGINT)
-            rest, talk = serving.communicate(timeout=60)
+            rest, talk = serving.communicate(timeout=300)
     assert serving.returncode == 0, talk
     assert told.choices[0].message.content == "It looks normal."
     assert behind.seen[0]["seed"] == 3

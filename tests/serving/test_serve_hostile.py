@@ -201,6 +201,9 @@ def test_nobody_puts_calls_into_the_models_mouth() -> None:
 
 def test_a_body_beyond_the_limit_is_not_kept(small) -> None:
     assert "200,000 bytes" in refused(small, b"x" * 200_001, 413)
+    with pytest.raises(openai.APIStatusError, match="200,000 bytes") as caught:
+        small.ask("x" * 700_000)
+    assert caught.value.status_code == 413
     chunks = (b"x" * 50_000 for _ in range(5))
     assert "200,000 bytes" in refused_chunks(small, chunks)
     assert small.ask("Still there?").choices[0].message.content == "Still there?"

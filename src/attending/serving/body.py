@@ -9,6 +9,9 @@ from starlette.requests import Request
 from attending.serving.errors import ApiError
 from attending.serving.settings import Settings
 
+_DRAINED = 4
+"""Times the limit that is read to its end, and thrown away, for a client that is still sending hears no answer."""
+
 
 async def read_body(request: Request, settings: Settings) -> bytes:
     """A request's body, within its limits.
@@ -22,15 +25,17 @@ async def read_body(request: Request, settings: Settings) -> bytes:
     length = request.headers.get("content-length", "")
     parts: list[bytes] = []
     size = int(length) if length.isdecimal() and len(length) < 20 else 0
-    if size <= settings.body:
+    if size <= _DRAINED * settings.body:
         size = 0
         try:
             async with asyncio.timeout(settings.body_seconds):
                 async for part in request.stream():
                     size += len(part)
-                    if size > settings.body:
-                        break
                     parts.append(part)
+                    if size > settings.body:
+                        parts.clear()
+                    if size > _DRAINED * settings.body:
+                        break
         except TimeoutError:
             raise ApiError(408, f"the request did not arrive within {settings.body_seconds:g} seconds") from None
     if size > settings.body:
