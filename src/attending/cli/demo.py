@@ -22,7 +22,7 @@ _STYLE = "A"
 _FINDINGS = {"ct": ("liver lesion:count=1,size=30", "effusion:side=right"), "cxr": ("effusion:side=right",)}
 QUESTIONS = (
     "What kind of scan is this?",
-    "Is there a liver lesion on the CT, and how large is it?",
+    "On the CT: is there a liver lesion, and how large is it?",
     "Does the CT show a liver lesion, and does the X-ray show a pleural effusion?",
 )
 """One that needs no expert, one that needs one, one that needs two."""
