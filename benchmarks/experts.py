@@ -202,15 +202,19 @@ def by_brightness(case: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if not brain.any():
         return {name: np.zeros(head.shape, bool) for name in REGIONS}
     middle = {name: float(np.median(image[brain])) for name, image in smooth.items()}
-    whole = largest(brain & (smooth["flair"] > 1.45 * middle["flair"]))
-    enhancing = largest(brain & (smooth["t1ce"] > 1.4 * middle["t1ce"]))
+    millilitre = 1000 / abs(np.linalg.det(case["affine"][:3, :3]))  # voxels
+    whole = largest(brain & (smooth["flair"] > 1.45 * middle["flair"]), millilitre)
+    enhancing = largest(brain & (smooth["t1ce"] > 1.4 * middle["t1ce"]), millilitre)
     core = ndimage.binary_fill_holes(enhancing)
     return {"whole tumor": whole | core, "tumor core": core, "enhancing tumor": enhancing}
 
 
-def largest(mask: np.ndarray) -> np.ndarray:
-    parts, count = ndimage.label(ndimage.binary_opening(mask))
-    return parts == np.bincount(parts.ravel())[1:].argmax() + 1 if count else mask & False
+def largest(mask: np.ndarray, least: float) -> np.ndarray:
+    """The largest part, where it has more than `least` voxels."""
+    parts, _ = ndimage.label(ndimage.binary_opening(mask))
+    sizes = np.bincount(parts.ravel(), minlength=2)
+    sizes[0] = 0
+    return (parts == sizes.argmax()) & bool(sizes.max() > least)
 
 
 def shares(count: int = 2000) -> dict[str, float]:
