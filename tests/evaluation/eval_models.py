@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from attending.experts import ExpertCard, Finding, Record
 from attending.imaging import Picture
 from attending.model import Delta
 
@@ -27,6 +28,27 @@ class Scripted:
         self.asked += 1
         yield Delta(self.answer(str(messages[-1]["content"]), list(pictures)))
         yield Delta("", "stop")
+
+
+CARD = ExpertCard("SHADE", ("DX",), (), "classification", "says bright or dark", "exact")
+
+
+class Shade:
+    """An expert that sees whether a radiograph is bright; counts its runs."""
+
+    card = CARD
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def available(self):
+        return None
+
+    def run(self, study, arguments):
+        self.runs += 1
+        share = float(np.mean(study.series[0].image.array) / 255)
+        record = Record("", weights="w1", inputs={study.series[0].id: "x"})
+        return Finding("done", f"bright: {share:.2f}", record, scores={"bright": share})
 
 
 def reads(question: str, pictures: list[Picture]) -> str:

@@ -4,36 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from eval_models import Scripted, write_csv
+from eval_models import Scripted, Shade, write_csv
 from PIL import Image
 
 from attending.evaluation.expert_cache import ExpertCache, study_digest
 from attending.evaluation.reliance import CONFIDENCE
 from attending.evaluation.results import evaluate
 from attending.evaluation.runner import Plan, run
-from attending.experts import ExpertCard, Finding, Record, Segmentation
+from attending.experts import Finding, Record, Segmentation
 from attending.imaging import Picture, Volume, Window, open_study
-
-CARD = ExpertCard("SHADE", ("DX",), (), "classification", "says bright or dark", "exact")
-
-
-class Shade:
-    """An expert that sees whether a radiograph is bright; counts its runs."""
-
-    card = CARD
-
-    def __init__(self) -> None:
-        self.runs = 0
-
-    def available(self):
-        return None
-
-    def run(self, study, arguments):
-        self.runs += 1
-        share = float(np.mean(study.series[0].image.array) / 255)
-        record = Record("", weights="w1", inputs={study.series[0].id: "x"})
-        return Finding("done", f"bright: {share:.2f}", record, scores={"bright": share})
-
 
 CSV_TASK = """
 name: shade

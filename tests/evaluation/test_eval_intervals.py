@@ -117,6 +117,12 @@ def test_a_perfect_sensitivity_is_as_sure_as_there_are_patients_with_a_positive(
     assert bootstrap(rows, METRICS["specificity"]).low == pytest.approx(0.025 ** (1 / 90))
 
 
+def test_a_perfect_auroc_is_as_sure_as_the_rarer_class_has_patients():
+    rows = [Row(found(True), i < 8, probability=0.9 if i < 8 else 0.1, cluster=str(i)) for i in range(100)]
+    assert bootstrap(rows, METRICS["auroc"]) == pytest.approx((0.025 ** (1 / 8), 1, 1))
+    assert bootstrap(rows[::-1], METRICS["auroc"]) == pytest.approx((0.025 ** (1 / 8), 1, 1))
+
+
 def test_numbers_that_are_no_numbers_give_no_bounds():
     low, value, high = bootstrap([1.0, float("nan"), 0.5] * 10)
     assert all(math.isnan(one) for one in (low, value, high))

@@ -274,6 +274,34 @@ def test_a_record_that_fits_no_sample_is_refused(tmp_path, record):
         read_records(plan.out, 20)
 
 
+def test_a_run_on_a_full_disk_stops_with_what_is_there_and_goes_on_when_there_is_room(tmp_path, monkeypatch):
+    from attending.evaluation import journal
+
+    plan = plan_of(tmp_path, controls=())
+    room = 2500
+    write = os.write
+
+    def full(file, data):
+        nonlocal room
+        if not data.startswith(b'{"i":'):
+            return write(file, data)
+        taken = min(len(data), room)
+        room -= taken
+        return write(file, data[:taken])  # as a disk does: what fits is written
+
+    monkeypatch.setattr(journal.os, "write", full)
+    with pytest.raises(InputError, match=r"answers-0\.jsonl.*no space left.*the same command goes on from it"):
+        run(plan, load=lambda where: Scripted(reads))
+    kept = len(records(plan))
+    assert 3 < kept < 20
+    assert (plan.out / "answers-0.jsonl").read_bytes().endswith(b"}\n")
+    monkeypatch.setattr(journal.os, "write", write)
+    model = Scripted(reads)
+    run(plan, load=lambda where: model)
+    assert model.asked == 20 - kept
+    assert len(set(keys(plan))) == 20
+
+
 def test_the_same_record_twice_is_refused(tmp_path):
     plan = plan_of(tmp_path)
     run(plan, load=lambda where: Scripted(reads))

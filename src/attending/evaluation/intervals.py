@@ -315,11 +315,22 @@ def _away(weighted: Weighted, groups: NDArray[np.int64]) -> Array:
 
 
 def _spoken_of(weighted: Weighted, groups: NDArray[np.int64]) -> int:
-    """Patients from whom alone the statistic is defined: those with a positive, for a sensitivity."""
+    """Patients from whom alone the statistic is defined: those with a positive, for a sensitivity.
+
+    Where it is of none alone, as AUROC, which needs a yes and a no: the fewer of those like the first and those unlike.
+    """
     count = int(groups.max()) + 1
     looked = min(count, _JACKKNIFE)
-    alone = _each(lambda units: weighted((units[:, None] == groups[None]).astype(np.float64)), looked, len(groups))
-    return round(count * float(np.isfinite(alone).sum()) / looked)
+
+    def defined(first: float) -> float:
+        """Share of the patients with whom it is, beside `first` times the first one."""
+        beside = first * (groups == 0)
+        found = _each(lambda units: weighted((units[:, None] == groups[None]) + beside[None]), looked, len(groups))
+        return float(np.isfinite(found).mean())
+
+    alone = defined(0.0)
+    unlike = 0.0 if alone else defined(1.0)
+    return round(count * (alone or min(unlike, 1 - unlike)))
 
 
 def _each(value: Callable[[NDArray[np.int64]], Array], units: int, samples: int) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -123,7 +124,8 @@ def _strengths(told: Mapping[str, Any]) -> dict[str, Markup]:
 def _fallen(name: str, told: Mapping[str, Any]) -> Bar:
     if told["low"] is None:
         return Bar(name, told["value"], None, None)
-    return Bar(name, told["value"], told["main"] - told["high"], told["main"] - told["low"])
+    most = 1.0 if max(told["main"], told["value"]) <= 1 else math.inf
+    return Bar(name, told["value"], max(0.0, told["main"] - told["high"]), min(most, told["main"] - told["low"]))
 
 
 def _reliance(told: Mapping[str, Any]) -> Markup:
