@@ -41,7 +41,7 @@ FIRST = {"train": 300_000, "validation": 40_000, "test": 40_000}
 CASES = {"ct": 75, "mri": 45, "cxr": 180}
 """Training cases: an MRI gives twenty pictures, a CT five, a radiograph one."""
 HELD_OUT = 32
-ALTERED = 16
+ALTERED = 8
 """Of them, how many are also judged with something done to their pictures."""
 LEAST_SD = 0.02
 """How exactly a feature is taken, so that one that never varies in phantoms (colour) is not infinitely surprising."""

@@ -79,7 +79,7 @@ def test_what_is_no_scan_is_unlike(modality, what):
     assert DOMAIN.judge(None, [shown], modality).unlike
 
 
-def test_a_ct_upside_down_or_a_radiograph_turned_to_negative_is_unlike():
+def test_a_ct_or_a_radiograph_turned_to_its_negative_is_unlike():
     one = phantom("ct").series[0].volume
     turned = study_of({"ct": Volume(255 - one.array, one.affine)}, "CT")
     assert DOMAIN.judge(turned).unlike
