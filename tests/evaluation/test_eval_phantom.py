@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from eval_models import Scripted
+from eval_models import Scripted, Shade
 
 from attending.corpora import Conversation, turns
 from attending.errors import InputError
@@ -13,6 +13,7 @@ from attending.evaluation.scoring import declines, reference_of, row_of
 from attending.evaluation.sources import Sample, load_samples
 from attending.evaluation.synthetic import paired, phantom_dataset
 from attending.evaluation.task import Part, find_task, read_task
+from attending.experts import Finding, Record
 from attending.phantom import split_of
 
 SMALL = b"""
@@ -83,6 +84,27 @@ def test_it_is_evaluated_like_any_other(made):
     assert told["parts"]["declining"]["metrics"]["mean_score"]["value"] == 1
     assert told["parts"]["counting"]["metrics"]["mean_score"]["value"] < 1
     assert told["samples"]["answered"] == len(work.samples)
+
+
+class Counting(Shade):
+    """Finds the same in every study, whatever its greys."""
+
+    def run(self, study, arguments):
+        self.runs += 1
+        record = Record("", weights="w1", inputs={series.id: "x" for series in study.series})
+        return Finding("done", "seen", record, scores={"bright": 0.5})
+
+
+def test_an_expert_examines_each_study_once_and_not_once_a_question(made):
+    _, _, root = made
+    expert = Counting()
+    plan = Plan(str(root / "t.yaml"), "m", root / "experts", root / "cache", None, (expert,), route=True)
+    work = run(plan, load=lambda where: Scripted(lambda question, pictures: "1"))
+    studies = {sample.study[-1] for sample in work.samples}
+    told = evaluate(work)["use"]
+    assert len(work.samples) > 3 * len(studies)
+    assert told["calls"] == {"SHADE done": len(work.samples)}
+    assert expert.runs == len(studies) == 2
 
 
 def test_a_second_task_finds_the_cases_made(made, tmp_path):
