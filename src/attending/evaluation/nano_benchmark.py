@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from attending.evaluation.task import Task
 
 _FIRST = 30_000
 """First seed of the test split that is used here."""
-_DEFAULTS = {"studies": ["ct", "mri", "cxr", "ct+cxr"], "cases": 20, "styles": ["C", "D"], "questions": 4}
+_DEFAULTS = {"studies": ["ct", "mri", "cxr", "ct+cxr"], "cases": 20, "styles": ["C", "D"], "questions": 5}
 _MODALITY = {"ct": "CT", "mri": "MRI", "cxr": "CXR", "ct+cxr": "CT"}
 _MEASURED = ("count", "diameter", "volume", "organ volume", "side")
 _UNJUDGED = ("failed", "missing", "segment", "organs", "report", "probability", "part")
@@ -83,8 +84,7 @@ def _questions(study: str, case: Path, seed: int, most: int) -> list[Conversatio
         needing = [plan for plan in asked if plan.facts["calls"]]
         rest = [plan for plan in asked if not plan.facts["calls"]]
         for group in (needing, rest):
-            kept = draw.permutation(len(group))[: max(1, (most + (group is needing)) // 2)]
-            for index in sorted(kept.tolist()):
+            for index in _varied([plan.facts["type"] for plan in group], draw)[: (most + (group is needing)) // 2]:
                 plan = group[index]
                 facts = {
                     **plan.facts,
@@ -101,6 +101,16 @@ def _questions(study: str, case: Path, seed: int, most: int) -> list[Conversatio
                 talk = turns(plan.question, answer)
                 found.append(Conversation(name, talk, (), id_, "phantom", "test", {**facts, "answer": answer}))
     return found
+
+
+def _varied(types: Sequence[str], draw: np.random.Generator) -> list[int]:
+    """Places in a random order in which every type comes once before any comes again."""
+    before: Counter[str] = Counter()
+    rounds = []
+    for index in draw.permutation(len(types)).tolist():
+        rounds.append((before[types[index]], len(rounds), index))
+        before[types[index]] += 1
+    return [index for _, _, index in sorted(rounds)]
 
 
 def _judged(facts: Mapping[str, str]) -> bool:
