@@ -40,7 +40,9 @@ def attending_eval(folder, answers, monkeypatch, capsys) -> float:
     (folder / "answers.jsonl").write_text("\n".join(lines))
     command = ["attending", "eval", "score", folder / "task.yaml", "--predictions", folder / "answers.jsonl"]
     monkeypatch.setattr(sys, "argv", [*map(str, command), "--data", str(folder / "data.csv"), "--json"])
-    main()
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert not caught.value.code
     (task,) = json.loads(capsys.readouterr().out)["tasks"].values()
     return task["parts"]["presence"]["metrics"]["accuracy"]["value"]
 
