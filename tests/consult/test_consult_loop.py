@@ -368,7 +368,7 @@ def test_a_model_whose_config_says_that_it_cannot_call_is_routed():
 
     assert Attending(Local("Yes."), everyone()).routes
     Local.model.config.expert_codec = "nonsense"
-    with pytest.raises(InputError, match="expert_codec is nonsense: expected one of vila-m3, tools, none"):
+    with pytest.raises(InputError, match="expert_codec is nonsense: expected one of vila-m3, tools, short, none"):
         codec_for(Local("x"))
 
 

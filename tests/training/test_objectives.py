@@ -104,3 +104,27 @@ def test_a_class_that_is_neither_there_nor_predicted_costs_nothing() -> None:
     logits = torch.zeros(1, 2, 4, 4, 4)
     logits[:, 1] = -100
     assert dice_cross_entropy(logits, torch.zeros(1, 4, 4, 4, dtype=torch.int64)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_faint_suspicion_of_what_is_not_there_costs_no_dice() -> None:
+    """A class at a probability of 0.001 in every voxel must not cost what a wrong organ costs, or it is never seen."""
+    labels = torch.zeros(1, 8, 8, 8, dtype=torch.int64)
+    labels[:, :4] = 1
+    sure = torch.full((1, 3, 8, 8, 8), -12.0)
+    sure.scatter_(1, labels[:, None], 12.0)
+    suspicious = sure.clone()
+    suspicious[:, 2] = 12.0 - 6.9
+    assert dice_cross_entropy(suspicious, labels) - dice_cross_entropy(sure, labels) < 0.003
+    masks = torch.stack([labels[0] == 1, labels[0] == 9])[None].float()
+    known = torch.where(masks > 0, 12.0, -12.0)
+    doubtful = known.clone()
+    doubtful[:, 1] = -6.9
+    assert dice_binary(doubtful, masks) - dice_binary(known, masks) < 0.003
+
+
+def test_what_is_there_and_missed_costs_its_dice() -> None:
+    labels = torch.zeros(1, 8, 8, 8, dtype=torch.int64)
+    labels[:, 0, 0, :2] = 1
+    missed = torch.full((1, 2, 8, 8, 8), -12.0)
+    missed[:, 0] = 12.0
+    assert dice_cross_entropy(missed, labels) > 0.65

@@ -306,8 +306,8 @@ def _plainly(truth: Truth, words: Wordings) -> Iterator[Plan]:
         text = f"No expert here looks for {it.removeprefix('a ').removeprefix('an ')}, so I cannot say."
         yield _plan("uncovered", words.ask("uncovered", it=it), [say(text)], "", about=it)
         other = words.pick([one for one in ("CT", "MRI", "CXR") if one != truth.modality])
-        kind = {"CT": "a CT image", "MRI": "a brain MRI scan", "CXR": "a chest X-ray"}
-        text = f"This study holds {kind[truth.modality]}, not {kind[other]}, so I cannot say."
+        called = {"CT": "a CT image", "MRI": "a brain MRI scan", "CXR": "a chest X-ray"}
+        text = f"This study holds {called[truth.modality]}, not {called[other]}, so I cannot say."
         yield _plan("elsewhere", words.of(ask["elsewhere"][other]), [say(text)], "", about=other)
     for kind in ("hostile", "unclear", "foreign"):
         if words.rng.random() < 0.4:

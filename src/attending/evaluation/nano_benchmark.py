@@ -16,9 +16,9 @@ from attending.corpora.nano import Wordings, plans, truth_of
 from attending.errors import InputError
 from attending.evaluation.task import Task
 
-_FIRST = 30_000
+_FIRST = {"ct": 30_000, "mri": 31_000, "cxr": 32_000, "ct+cxr": 33_000}
 """First seed of the test split that is used here."""
-_DEFAULTS = {"studies": ["ct", "mri", "cxr", "ct+cxr"], "cases": 20, "styles": ["C", "D"], "questions": 5}
+_DEFAULTS = {"studies": ["cxr", "mri", "ct", "ct+cxr"], "cases": 16, "styles": ["C", "D"], "questions": 5}
 _MODALITY = {"ct": "CT", "mri": "MRI", "cxr": "CXR", "ct+cxr": "CT"}
 _MEASURED = ("count", "diameter", "volume", "organ volume", "side")
 _UNJUDGED = ("failed", "missing", "segment", "organs", "report", "probability", "part")
@@ -42,8 +42,10 @@ def nano_dataset(task: Task, folder: Path) -> Dataset:
     chosen: Mapping[str, Any] = {**_DEFAULTS, **task.options}
     styles = tuple(chosen["styles"])
     found: list[Conversation] = []
-    for place, study in enumerate(chosen["studies"]):
-        first = _FIRST + 1000 * place
+    for study in chosen["studies"]:
+        if study not in _FIRST:
+            raise InputError(f"expected some of {', '.join(_FIRST)}", field="studies", value=study)
+        first = _FIRST[study]
         for number, case in enumerate(_cases(study, folder / "phantoms", first, int(chosen["cases"]), styles)):
             found += _questions(study, case, first + number, int(chosen["questions"]))
     return Dataset("nano", "test", found, {"rows": len(found), "conversations": len(found), "refused": 0})
@@ -106,7 +108,7 @@ def _questions(study: str, case: Path, seed: int, most: int) -> list[Conversatio
 def _varied(types: Sequence[str], draw: np.random.Generator) -> list[int]:
     """Places in a random order in which every type comes once before any comes again."""
     before: Counter[str] = Counter()
-    rounds = []
+    rounds: list[tuple[int, int, int]] = []
     for index in draw.permutation(len(types)).tolist():
         rounds.append((before[types[index]], len(rounds), index))
         before[types[index]] += 1

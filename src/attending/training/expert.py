@@ -178,7 +178,7 @@ def train_expert(recipe: ExpertRecipe, out: Path, tick: Tick, tell: Callable[[st
     """Train an expert in `out`, or go on there; see `attending.training.run.train`.
 
     Returns:
-        The bundle's folder, `out/model`. For segmentation a card lies beside it that `attending experts` reads.
+        The bundle's folder, `out/model`. A card lies beside it that `attending experts` reads.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise NotAvailableError("an expert is trained by one process: run it without torchrun")
@@ -232,7 +232,7 @@ def calibration(logits: torch.Tensor, truth: torch.Tensor) -> list[tuple[float, 
             loss.backward()  # type: ignore[no-untyped-call]
             return float(loss.detach())
 
-        search.step(step)
+        search.step(step)  # type: ignore[no-untyped-call]
         slope, offset = line.detach().tolist()
         found.append((round(slope, 4), round(offset, 4)))
     return found
@@ -295,8 +295,7 @@ def write_bundle(
             (aside / "configs" / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         state = {name: one.detach().cpu().contiguous().clone() for name, one in network.state_dict().items()}
         checkpoint.write_tensors(state, aside / "models" / "model.safetensors")
-        if recipe.task == "segmentation":
-            _write_card(recipe, kept, folder)
+        _write_card(recipe, kept, folder)
         aside.rename(folder)
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
@@ -306,24 +305,29 @@ def write_bundle(
 
 
 def _write_card(recipe: ExpertRecipe, kept: dict[str, Any], folder: Path) -> None:
+    import yaml
+
+    segments = recipe.task == "segmentation"
     held = f"held-out loss {kept['held_out']:.3f}" if "held_out" in kept else "not measured"
-    card = {
-        "kind": "monai-bundle",
+    card: dict[str, Any] = {
+        "kind": "monai-bundle" if segments else "monai-classifier",
         "name": recipe.name.replace("-", "_"),
         "modality": [recipe.modality],
-        "task": "segmentation",
-        "overview": recipe.overview or f"segments {', '.join(recipe.labels.values())}",
+        "task": recipe.task,
+        "overview": recipe.overview or f"{'segments' if segments else 'tells'} {', '.join(recipe.labels.values())}",
         "accuracy": held,
         "licence": recipe.licence,
         "version": "0.1.0",
         "folder": folder.name,
-        "labels": recipe.labels,
-        "lesions": recipe.lesions,
-        "overlapping": recipe.overlapping,
-        "sequences": list(recipe.sequences),
     }
-    import yaml
-
+    if segments:
+        card |= {
+            "labels": recipe.labels,
+            "lesions": [channel + recipe.overlapping for channel in recipe.lesions],  # label ids
+            "overlapping": recipe.overlapping,
+            "sequences": list(recipe.sequences),
+            "any_sequences": recipe.missing > 0,
+        }
     checkpoint.write_text(folder.parent / f"{card['name']}.yaml", yaml.safe_dump(card, sort_keys=False))
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from attending.corpora.dataset import load_picture
 from attending.corpora.phantom_cases import CLASSES
 from attending.errors import AttendingError, InputError
 from attending.experts.bundle import Recipe as Preparation
+from attending.experts.classifier import as_seen, grey
 from attending.experts.segment import prepare
 from attending.imaging import Volume, open_study, slice_picture
 from attending.spatial import resample, same_grid
@@ -143,17 +143,18 @@ def _table(recipe: ExpertRecipe, source: Volumes) -> list[tuple[str, Make]]:
             if cell not in ("", "0", "1", "0.0", "1.0"):
                 raise InputError("expected 0, 1 or nothing", path=path, field=f"row {number}, {name}", value=cell)
             told.append(float(cell) if cell else np.nan)
-        picture = load_picture(path.parent / row["image"])
-        return _radiograph(recipe, picture.pixels.mean(2)), np.array(told, np.float32)
+        file = path.parent / row["image"]
+        series = open_study(file, modality=recipe.modality).series[0]
+        if series.kind != "image":
+            raise InputError("expected a radiograph", path=file, field="kind", value=series.kind)
+        return _radiograph(recipe, grey(series.image)), np.array(told, np.float32)
 
     return [(f"row-{number:06}", partial(make, row, number)) for number, row in enumerate(rows, 2)]
 
 
-def _radiograph(recipe: ExpertRecipe, grey: npt.NDArray[Any]) -> torch.Tensor:
+def _radiograph(recipe: ExpertRecipe, levels: npt.NDArray[Any]) -> torch.Tensor:
     """`[1, rows, columns]` on the network's grid."""
-    image = torch.from_numpy(np.ascontiguousarray(grey, np.float32))[None, None]
-    resized = torch.nn.functional.interpolate(image, recipe.patch, mode="bilinear", antialias=True)
-    return preparation(recipe).scale(resized[0])
+    return preparation(recipe).scale(as_seen(levels, recipe.patch))
 
 
 def _segmented(recipe: ExpertRecipe, volumes: Sequence[Volume], labels: Volume) -> tuple[torch.Tensor, Truth]:

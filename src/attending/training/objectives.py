@@ -72,20 +72,19 @@ def findings(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
 
 
 def dice_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """One minus the mean Dice of the foreground classes, plus cross-entropy, summed over images.
+    """One minus the mean Dice of the foreground classes that an image has, plus cross-entropy, summed over images.
 
-    A class that an image has none of, and of which nothing is predicted, has Dice 1 (arXiv 1606.04797, smoothed).
+    Classes that an image has none of are left to the cross-entropy: a Dice of theirs would punish the faintest
+    suspicion, and a network would learn never to see what is rare (soft Dice as in arXiv 1606.04797).
 
     Args:
         logits: `[images, classes, X, Y, Z]`, class 0 being the background.
         labels: `[images, X, Y, Z]` int64.
     """
     logits = logits.float()
-    flat = tuple(range(2, logits.ndim))
     wanted = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1).float()
-    dice = _dice(logits.softmax(1)[:, 1:], wanted[:, 1:], flat)
     entropy = functional.cross_entropy(logits, labels, reduction="none").flatten(1).mean(1)
-    return (1 - dice + entropy).sum()
+    return (1 - _dice(logits.softmax(1)[:, 1:], wanted[:, 1:]) + entropy).sum()
 
 
 def dice_binary(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
@@ -96,12 +95,15 @@ def dice_binary(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         masks: `[images, channels, X, Y, Z]` of 0 and 1.
     """
     logits, masks = logits.float(), masks.float()
-    flat = tuple(range(2, logits.ndim))
     entropy = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none").flatten(1).mean(1)
-    return (1 - _dice(logits.sigmoid(), masks, flat) + entropy).sum()
+    return (1 - _dice(logits.sigmoid(), masks) + entropy).sum()
 
 
-def _dice(probabilities: torch.Tensor, wanted: torch.Tensor, flat: tuple[int, ...]) -> torch.Tensor:
-    """Soft Dice `[images]`: the mean over channels."""
+def _dice(probabilities: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Soft Dice `[images]`: the mean over the channels of which there is something, smoothed by a voxel; 1 for none."""
+    flat = tuple(range(2, wanted.ndim))
     overlap = (probabilities * wanted).sum(flat)
-    return ((2 * overlap + 1) / (probabilities.sum(flat) + wanted.sum(flat) + 1)).mean(1)
+    each = (2 * overlap + 1) / (probabilities.sum(flat) + wanted.sum(flat) + 1)
+    there = wanted.amax(flat)
+    count = there.sum(1)
+    return torch.where(count > 0, (each * there).sum(1) / count.clamp(min=1), torch.ones_like(count))
