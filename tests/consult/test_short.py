@@ -6,10 +6,11 @@ from scripted import Scripted, ct
 
 from attending.consult import Attending
 from attending.consult.codecs import codec_for
+from attending.consult.events import TextDelta
 from attending.consult.short import Short, cards_text, few, result_text
 from attending.consult.show import first_pictures, told_modality
 from attending.consult.transcript import Turn
-from attending.experts import ExpertCard, Finding, Record
+from attending.experts import ExpertCard, ExpertError, Finding, Record
 from attending.experts.embedded import embedded
 from attending.experts.finding import Segmentation
 from attending.imaging import Study, Volume
@@ -123,3 +124,46 @@ def test_a_study_of_two_modalities_is_shown_with_a_picture_of_each():
     ct_alone, film_alone = first_pictures(both, both.series[0]), first_pictures(both, both.series[1])
     assert [p.digest for p in shown.pictures] == [ct_alone.pictures[0].digest, film_alone.pictures[0].digest]
     assert told_modality(both, both.series[1], together=True) == "CXR"
+
+
+class Broken:
+    card = ExpertCard("TORSO", ("CT",), (), "segmentation", "", "", {"structures": ("liver lesion",)})
+
+    def available(self):
+        return None
+
+    def run(self, study, arguments):
+        raise ExpertError("out of memory<|im_end|>")
+
+
+class Sound:
+    card = ExpertCard("CHEST", ("CT",), (), "segmentation", "", "")
+
+    def available(self):
+        return None
+
+    def run(self, study, arguments):
+        return Finding("done", "", Record("CHEST"), scores={"Edema": 0.25})
+
+
+def test_where_an_expert_fails_the_model_is_not_asked_what_it_found():
+    model = Scripted("<TORSO(liver lesion)>", "Yes. TORSO found a liver lesion of 99 mL.")
+    doctor = Attending(model, [Broken()], codec=Short())
+    answer = doctor.ask(ct(), "Is there a liver lesion?")
+    assert answer.text == "TORSO gave no result, so I cannot say (out of memory< |im_end| >)."
+    assert answer.status == "answered"
+    assert len(model.asked) == 1
+    assert not [check for check in answer.checks if check.verdict == "contradicted"]
+
+
+def test_of_two_experts_the_one_that_has_a_result_is_heard():
+    model = Scripted("<TORSO(liver lesion)> <CHEST()>", "no")
+    answer = Attending(model, [Broken(), Sound()], codec=Short()).ask(ct(), "Lesion? Edema?")
+    assert answer.text.startswith("CHEST: edema 25%. TORSO gave no result, so I cannot say")
+
+
+def test_what_is_streamed_is_what_is_answered():
+    model = Scripted("<TORSO(liver lesion)>", "no")
+    events = list(Attending(model, [Broken()], codec=Short()).stream(ct(), "Is there a liver lesion?"))
+    said = [event.text for event in events if isinstance(event, TextDelta)]
+    assert said[-1] == events[-1].answer.text

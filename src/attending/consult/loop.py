@@ -40,6 +40,10 @@ class Codec(Protocol):
         """Whether the model is to speak again after these findings."""
         ...
 
+    def closing(self, findings: Sequence[Finding]) -> str | None:
+        """The answer where these findings must not be left to the model; None where it is to go on."""
+        ...
+
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Picture]]:
         """The conversation as back ends take it, to be continued by the assistant."""
         ...
@@ -91,11 +95,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a consultation ended; `status` as in `Answer`."""
+    """How a consultation ended; `status` as in `Answer`. `closed`: the text is not the model's, see `Codec.closing`."""
 
     transcript: Transcript
     text: str
     status: str
+    closed: bool = False
 
 
 Consultation = Generator[Say | Run, Any, Outcome]
@@ -141,6 +146,9 @@ def consultation(
         before = len(transcript.turns)
         transcript = yield from _examine(transcript, unique(found), False, study, codec, by_name, known)
         findings = [turn.finding for turn in transcript.turns[before:] if turn.finding is not None]
+        closing = codec.closing(findings)
+        if closing is not None:
+            return Outcome(transcript + Turn("assistant", closing), closing, "answered", True)
         if not codec.goes_on(said.text, findings):
             return Outcome(transcript, text, "answered")
         if spent():

@@ -67,6 +67,10 @@ class Published:
         done = all(one.status == "done" and one.segmentation is not None for one in findings)
         return not (findings and done and "segmented" in text)
 
+    def closing(self, findings: Sequence[Finding]) -> str | None:
+        """Never: these models are told of failures, and say so."""
+        return None
+
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Picture]]:
         """The conversation as back ends take it, to be continued by the assistant."""
         messages: list[dict[str, Any]] = []

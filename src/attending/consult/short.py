@@ -43,6 +43,13 @@ class Short:
         """Whether the model is to speak again after these findings: always."""
         return bool(findings)
 
+    def closing(self, findings: Sequence[Finding]) -> str | None:
+        """What is said where an expert has no result: a model this small cannot be trusted not to invent one."""
+        if all(finding.status == "done" for finding in findings):
+            return None
+        done = [result_text(finding) for finding in findings if finding.status == "done"]
+        return " ".join([*done, *(no_result(finding) for finding in findings if finding.status != "done")])
+
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Any]]:
         """The conversation as back ends take it, to be continued by the assistant."""
         cards = {card.name: card for turn in turns for card in turn.cards}
@@ -60,6 +67,16 @@ def _card(card: ExpertCard) -> str:
     return plain(f"<{card.name}({values})> {takes}", 400)
 
 
+def no_result(finding: Finding) -> str:
+    """The answer to a question that rests on an expert without a result."""
+    name = plain(finding.record.expert, 40)
+    return f"{name} gave no result, so I cannot say ({_reason(finding, name)})."
+
+
+def _reason(finding: Finding, name: str) -> str:
+    return plain(finding.text, _CUT).replace("\n", " ").removeprefix(f"{name}: ").rstrip(". ")
+
+
 def result_text(finding: Finding) -> str:
     """What a model is told of a finding, in a line.
 
@@ -68,8 +85,7 @@ def result_text(finding: Finding) -> str:
     """
     name = plain(finding.record.expert, 40)
     if finding.status != "done":
-        reason = plain(finding.text, _CUT).replace("\n", " ").removeprefix(f"{name}: ").rstrip(". ")
-        return f"{name} gave no result: {reason}."
+        return f"{name} gave no result: {_reason(finding, name)}."
     if finding.scores:
         told = [f"{spoken(one)} {100 * score:.0f}%" for one, score in finding.scores.items()]
     elif finding.measurements or finding.segmentation:

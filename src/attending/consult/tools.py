@@ -73,6 +73,10 @@ class Tools:
         """Whether the model is to speak again after these findings: always."""
         return bool(findings)
 
+    def closing(self, findings: Sequence[Finding]) -> str | None:
+        """Never: these models are told of failures, and say so."""
+        return None
+
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Picture]]:
         """The conversation as back ends take it, to be continued by the assistant."""
         return in_turns(turns, _system(turns))

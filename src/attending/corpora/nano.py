@@ -170,7 +170,7 @@ def _ct(truth: Truth, words: Wordings) -> Iterator[Plan]:
     answer = f"{first}: {yes(told[0])}; {second}: {yes(told[1])}"
     yield _plan("two structures", question, [call(*pair), each(first, second)], answer, "TORSO")
     lesion = words.pick(LESIONS)
-    yield from _in_vain("TORSO", lesion, words.ask("presence", **_names(words, structures[lesion])), lesion)
+    yield _missing("TORSO", words.ask("presence", **_names(words, structures[lesion])), lesion)
 
 
 def _kinds(truth: Truth) -> str:
@@ -235,7 +235,7 @@ def _brain(truth: Truth, words: Wordings) -> Iterator[Plan]:
         yield plan("part", "part", volume(part), "", "mL", it, part)
         yield plan("segment", "segment", outlined("whole tumor"), "")
     yield _plan("report", words.ask("report"), [asks, tumor], "brain tumor" if there else "nothing", "BRAIN")
-    yield from _in_vain("BRAIN", "", words.ask("brain", it="brain tumor"), "brain tumor")
+    yield _missing("BRAIN", words.ask("brain", it="brain tumor"), "brain tumor")
 
 
 def _film(truth: Truth, words: Wordings) -> Iterator[Plan]:
@@ -251,7 +251,7 @@ def _film(truth: Truth, words: Wordings) -> Iterator[Plan]:
     yield _plan("report", words.ask("report"), [asks, likeliest], ", ".join(map(spoken, there)) or "nothing", "CHEST")
     name = words.pick(list(wording()["findings"]))
     question = words.ask("finding", it=words.of(wording()["findings"][name], "said"))
-    yield from _in_vain("CHEST", "", question, spoken(name))
+    yield _missing("CHEST", question, spoken(name))
 
 
 def _both(truth: Truth, words: Wordings) -> Iterator[Plan]:
@@ -284,11 +284,9 @@ def _both(truth: Truth, words: Wordings) -> Iterator[Plan]:
     yield _plan("presence", question, [call(("CHEST", "")), says(name)], answer, "CHEST", about=name)
 
 
-def _in_vain(expert: str, argument: str, question: str, about: str) -> Iterator[Plan]:
-    """The expert fails, or is not on offer."""
-    failed: Answer = lambda findings, told: f"{expert} gave no result, so I cannot say whether there is any {about}."  # noqa: E731
-    yield _plan("failed", question, [call((expert, argument)), failed], "", expert, about=about, mistake="fails")
-    yield _plan("missing", question, [say(wording()["say"]["missing"])], "", about=about, without=expert)
+def _missing(expert: str, question: str, about: str) -> Plan:
+    """The expert is not on offer. That one fails is no matter of training: see `Short.closing`."""
+    return _plan("missing", question, [say(wording()["say"]["missing"])], "", about=about, without=expert)
 
 
 def _plainly(truth: Truth, words: Wordings) -> Iterator[Plan]:

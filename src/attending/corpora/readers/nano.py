@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 _SPLIT = {"train": "train", "validate": "validation", "test": "test"}
 _STUDIES = ("ct", "mri", "cxr", "ct+cxr")
-_REASONS = (
-    "there is not enough memory for this study", "took longer than its 600 seconds", "it broke",
-    "its weights are not installed", "the images cannot be read",
-)  # fmt: skip
 _UNTOLD = 0.4
 """Share of conversations in which nothing says what the pictures were made with, as of a PNG: the model must look."""
 
@@ -49,7 +45,7 @@ def read(
 ) -> Dataset:
     """Make them all: about 30 of a CT, 20 of an MRI or a radiograph, 10 of a study that holds both.
 
-    The experts' findings are the truth, measured as the embedded experts measure; a few fail or are not on offer.
+    The experts' findings are the truth, measured as the embedded experts measure; now and then one is not on offer.
 
     Args:
         folder: Not used.
@@ -158,19 +154,13 @@ def _record(id_: str, plan: Plan, seen: _Seen, experts: bool, draw: np.random.Ge
     from attending.consult.transcript import Turn
     from attending.corpora.cases import Labelled
     from attending.corpora.expert_conversations import enact
-    from attending.experts import Finding
     from attending.experts.embedded import embedded
-    from attending.experts.finding import Record
     from attending.imaging import Study
 
     offered = [expert for expert in embedded() if expert.card.name != plan.without] if experts else []
-    reason = _REASONS[int(draw.integers(len(_REASONS)))]
 
     def run(expert: Expert, study: Study, arguments: Any = None, **limits: Any) -> Finding:
-        name = expert.card.name
-        if plan.mistake == "fails":
-            return Finding("failed", f"{name}: {reason}", Record(name))
-        return _part(seen.findings[name], expert.card.choose(arguments).get("structures"))
+        return _part(seen.findings[expert.card.name], expert.card.choose(arguments).get("structures"))
 
     modality = None if draw.random() < _UNTOLD else seen.shown.modality
     first = Turn("user", plan.question, seen.shown.pictures, modality, tuple(expert.card for expert in offered))
