@@ -143,7 +143,7 @@ class Sound:
         return None
 
     def run(self, study, arguments):
-        return Finding("done", "", Record("CHEST"), scores={"Edema": 0.25})
+        return Finding("done", "edema unlikely", Record("CHEST"), scores={"Edema": 0.25})
 
 
 def test_where_an_expert_fails_the_model_is_not_asked_what_it_found():
