@@ -6,7 +6,7 @@ from vila_checkpoints import write_published
 
 import attending
 from attending.consult import Attending, Case, Done, ExpertStarted, Options, Published
-from attending.errors import InputError, NotAvailableError
+from attending.errors import InputError
 from attending.model import LocalModel, Sampling, import_checkpoint
 
 SHORT = Options(sampling=Sampling(max_new_tokens=12))
@@ -81,11 +81,6 @@ def test_the_same_seed_gives_the_same_words_and_another_seed_others(folder):
         )
 
     assert said(1) == said(1) != said(2)
-
-
-def test_without_a_model_it_says_what_to_pass():
-    with pytest.raises(NotAvailableError, match="pass a model folder"):
-        attending.load()
 
 
 def test_a_routed_expert_starts_before_the_model_speaks(local):
