@@ -173,6 +173,11 @@ def test_the_python_of_the_page_runs(place, tmp_path, monkeypatch):
     assert isinstance(names["event"], Done)
 
 
+def _interruptible():
+    """What a shell starts in the background ignores SIGINT, and so would all that these tests start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_a_run_that_is_killed_leaves_no_output_and_one_that_is_interrupted_says_so(place, tmp_path):
     for sent, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
         with chat_server("Half an ans", hold=True) as server:
@@ -180,7 +185,9 @@ def test_a_run_that_is_killed_leaves_no_output_and_one_that_is_interrupted_says_
                 sys.executable, "-m", "attending", "ask", place / "ct", QUESTION, "--model", server.url,
                 "--no-experts", "--out", tmp_path / "out",
             ]  # fmt: skip
-            child = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            child = subprocess.Popen(
+                list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_interruptible
+            )  # fmt: skip
             assert server.asked.wait(120)
             child.send_signal(sent)
             out, _ = child.communicate(timeout=60)
