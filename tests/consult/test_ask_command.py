@@ -185,9 +185,8 @@ def test_a_run_that_is_killed_leaves_no_output_and_one_that_is_interrupted_says_
                 sys.executable, "-m", "attending", "ask", place / "ct", QUESTION, "--model", server.url,
                 "--no-experts", "--out", tmp_path / "out",
             ]  # fmt: skip
-            child = subprocess.Popen(
-                list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_interruptible
-            )  # fmt: skip
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            child = subprocess.Popen(list(map(str, command)), preexec_fn=_interruptible, **pipes)
             assert server.asked.wait(120)
             child.send_signal(sent)
             out, _ = child.communicate(timeout=60)
