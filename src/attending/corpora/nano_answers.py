@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attending.consult.short import few, spoken
@@ -29,16 +29,28 @@ def _facts(findings: Sequence[Finding], name: str) -> Mapping[str, Any] | None:
     return None
 
 
-def present(name: str) -> Answer:
-    """Is there one in the CT?"""
+def _if_found(name: str, otherwise: str, text: Callable[[Mapping[str, Any]], str]) -> Answer:
+    """An answer about one structure: made of its measurements, or `EXPERT found no NAME` with what follows."""
 
     def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
         facts = _facts(findings, name)
         if facts is None:
-            return f"No. TORSO found no {name}."
-        return f"Yes. TORSO found {name}: {few(facts['volume_ml'])} mL, {_across(facts)} mm."
+            return otherwise.format(expert=findings[-1].record.expert, name=name)
+        return text(facts)
 
     return answer
+
+
+_NOTHING = "{expert} found no {name} to measure."
+
+
+def present(name: str) -> Answer:
+    """Is there one in the CT?"""
+    return _if_found(
+        name,
+        "No. {expert} found no {name}.",
+        lambda facts: f"Yes. TORSO found {name}: {few(facts['volume_ml'])} mL, {_across(facts)} mm.",
+    )
 
 
 def _across(facts: Mapping[str, Any]) -> str:
@@ -62,36 +74,17 @@ def count(name: str) -> Answer:
 
 def diameter(name: str) -> Answer:
     """How large, in mm?"""
-
-    def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
-        facts = _facts(findings, name)
-        if facts is None:
-            return f"{_expert(findings)} found no {name} to measure."
-        return f"The longest diameter of the {name} is {_across(facts)} mm."
-
-    return answer
+    return _if_found(name, _NOTHING, lambda facts: f"The longest diameter of the {name} is {_across(facts)} mm.")
 
 
 def volume(name: str) -> Answer:
     """How large, in mL?"""
-
-    def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
-        facts = _facts(findings, name)
-        if facts is None:
-            return f"{_expert(findings)} found no {name} to measure."
-        return f"The volume of the {name} is {few(facts['volume_ml'])} mL."
-
-    return answer
+    return _if_found(name, _NOTHING, lambda facts: f"The volume of the {name} is {few(facts['volume_ml'])} mL.")
 
 
 def side(name: str) -> Answer:
     """Right or left?"""
-
-    def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
-        facts = _facts(findings, name)
-        return f"{_expert(findings)} found no {name}." if facts is None else f"The {name} is on the {facts['side']}."
-
-    return answer
+    return _if_found(name, "{expert} found no {name}.", lambda facts: f"The {name} is on the {facts['side']}.")
 
 
 def outlined(name: str) -> Answer:
