@@ -10,6 +10,7 @@ from attending.consult.short import few
 from attending.corpora import read
 from attending.corpora.nano import Truth, Wordings, plans, side_of, unaided, wording
 from attending.errors import InputError
+from attending.experts import Finding, Record
 from attending.experts.embedded import TORSO_LABELS, embedded
 
 CARDS = [expert.card for expert in embedded()]
@@ -38,7 +39,7 @@ def test_every_wording_has_a_place_for_what_it_is_about_and_reserved_ones_are_ot
         train, reserved = bank.get("train", []), bank.get("reserved", [])
         assert not set(train) & set(reserved)
         for text in (*train, *reserved):
-            assert set(re.findall(r"{(\w+)}", text)) <= {"it", "its", "a"}
+            assert set(re.findall(r"{(\w+)}", text)) <= {"it", "its", "a", "film"}
     for talk in wording()["talk"]:
         assert talk["reserved"]
         assert not set(talk["ask"]) & set(talk["reserved"])
@@ -51,7 +52,7 @@ def test_the_structures_are_those_of_the_expert():
 
 
 def test_every_call_is_read_as_the_call_that_it_is():
-    for truth in (RICH, HEALTHY, Truth("MRI", {}), Truth("CXR", {}), Truth("CT and CXR", {})):
+    for truth in (RICH, HEALTHY, Truth("MRI", {}), Truth("CXR", {}), Truth("CT and CXR", {}, {"liver": 1300.0})):
         for plan in drawn(truth):
             line = plan.says[0]([], [])
             called = {one.call.expert for one in tag_calls(line, CARDS) if not one.call.problem}
@@ -68,6 +69,90 @@ def test_answers_come_from_the_truth():
     assert facts["count", "liver lesion"]["answer"] == "1"
     assert facts["side", "pleural effusion"]["answer"] == "left"
     assert facts["organ volume", "liver"]["answer"] == "1300"
+
+
+def finding(expert, measurements=None, scores=None):
+    return Finding("done", "", Record(expert), measurements=measurements or {}, scores=scores or {})
+
+
+def test_whether_a_scan_is_free_of_something_is_answered_the_other_way_round():
+    for truth, seen in ((RICH, "yes"), (HEALTHY, "no")):
+        for seed in range(12):
+            plan = next(one for one in drawn(truth, seed) if one.facts["type"] == "free")
+            name = plan.facts["about"]
+            there = truth is RICH and name in ("liver lesion", "pleural effusion")
+            assert plan.facts["answer"] == ("no" if there else "yes"), seen
+            told = plan.says[1]([finding("TORSO", {name: SIZES} if there else {})], [])
+            assert told == (f"No. TORSO found {name}: 12 mL, 34 mm." if there else f"Yes. TORSO found no {name}.")
+
+
+def test_a_brain_is_free_of_tumor_where_none_was_found():
+    there = [{"kind": "brain tumor", "measurements": SIZES, "side": "left"}]
+    for findings, answer, said in (
+        ([], "yes", "Yes. BRAIN found no tumor."),
+        (there, "no", "No. BRAIN found a tumor: 12 mL, 34 mm, left."),
+    ):
+        plan = next(one for one in drawn(Truth("MRI", {"brain tumor": findings})) if one.facts["type"] == "free")
+        assert plan.facts["answer"] == answer
+        assert (
+            plan.says[1]([finding("BRAIN", {"whole tumor": {**SIZES, "side": "left"}} if findings else {})], []) == said
+        )
+
+
+def test_what_is_there_is_asked_for_about_as_often_as_what_is_not():
+    film = Truth("CXR", {}, shadows=frozenset(["effusion", "lung nodule", "edema", "fracture"]))
+    asked = [plan.facts for plan in drawn(film) if plan.facts["type"] == "presence"]
+    assert {one["about"] for one in asked if one["answer"] == "yes"} == {
+        "Effusion",
+        "Nodule",
+        "Cardiomegaly",
+        "Fracture",
+    }
+    assert sum(one["answer"] == "no" for one in asked) == 4
+
+
+def test_both_kidneys_are_measured_by_two_calls():
+    plan = next(one for one in drawn(RICH) if one.facts["type"] == "two volumes")
+    assert plan.says[0]([], []) == "<TORSO(right kidney)> <TORSO(left kidney)>"
+    told = [finding("TORSO", {"right kidney": {"volume_ml": 151.2}}), finding("TORSO", {})]
+    assert plan.says[1](told, []) == "right kidney: 151 mL; no left kidney."
+
+
+def test_a_report_of_two_modalities_asks_both_experts_and_tells_of_both():
+    both = Truth("CT and CXR", {}, {"liver": 1300.0})
+    plan = next(one for one in drawn(both) if one.facts["type"] == "report")
+    assert plan.says[0]([], []) == "<TORSO(lesions)> <CHEST()>"
+    told = [finding("TORSO", {"liver lesion": SIZES}), finding("CHEST", scores={"Effusion": 0.9, "Nodule": 0.1})]
+    assert plan.says[1](told, []) == "TORSO found liver lesion (12 mL). CHEST finds effusion (90%)."
+
+
+def test_several_questions_follow_each_other_in_one_conversation():
+    made = read("phantom-nano", None, "train", studies="cxr", cases=2, first=7, together=3)
+    alone = read("phantom-nano", None, "train", studies="cxr", cases=2, first=7)
+    assert len(made.conversations) < len(alone.conversations)
+    for one in made.conversations:
+        said = [message.content for message in one.messages]
+        assert sum(text.count("<image>") for text in said[1:2]) == len(one.images) == 1
+        assert not any("<image>" in text for text in said[2:])
+        calls = [place for place, message in enumerate(one.messages) if message.content == "<CHEST()>"]
+        for place in calls:  # each call has its own result, then an answer
+            assert said[place + 1].startswith("CHEST: ")
+            assert one.messages[place + 2].role == "assistant"
+        assert one.facts["type"] != "missing" or len(said) == 3
+
+    def asked(dataset):
+        said = [message for one in dataset.conversations for message in one.messages if message.role == "user"]
+        return sum(not message.content.startswith("CHEST: ") for message in said)
+
+    assert asked(made) == asked(alone)
+
+
+def test_pictures_that_look_like_no_phantom_come_with_a_word_on_what_made_them(made):
+    films = [one for one in made.conversations if one.id.startswith("cxr-") and "/cxr-" in one.id]
+    untold = {one.images[0].pixels.shape for one in films if "CXR image." not in one.messages[1].content}
+    told = {one.images[0].pixels.shape for one in films if "CXR image." in one.messages[1].content}
+    assert len(untold) == 1
+    assert untold < told
 
 
 def test_a_side_is_told_only_where_there_is_one():

@@ -16,10 +16,11 @@ from attending.experts.bundle import read_bundle
 from attending.experts.registry import read_card
 from attending.imaging import open_study
 from attending.training.data import DataError
-from attending.training.expert import calibration, train_expert
+from attending.training.expert import Examination, calibration, train_expert
 from attending.training.expert_recipe import ExpertRecipe
 from attending.training.fields import build
 from attending.training.logs import read_log
+from attending.training.parallel import join
 
 SEGMENT: dict[str, Any] = {
     "name": "toy-ball", "task": "segmentation", "modality": "CT", "labels": {1: "liver", 2: "hepatic tumor"},
@@ -90,6 +91,33 @@ def test_an_experts_training_goes_on_to_the_bit(decathlon: Path, tmp_path: Path)
         attempt(table, tmp_path / "cut", stop=5)
     cut = attempt(table, tmp_path / "cut")
     assert (whole / "models/model.safetensors").read_bytes() == (cut / "models/model.safetensors").read_bytes()
+
+
+def test_training_goes_on_from_a_bundle_and_refuses_another_network(decathlon: Path, tmp_path: Path) -> None:
+    data = {"data": {"decathlon": str(decathlon)}}
+    first = attempt({**SEGMENT, **data, "steps": 2}, tmp_path / "first")
+    again = attempt({**SEGMENT, **data, "steps": 1, "rate": 1e-9, "start": str(first)}, tmp_path / "again")
+    one, other = (read_bundle(folder).network().state_dict() for folder in (first, again))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], atol=1e-6, rtol=0)
+    wider = {**SEGMENT, **data, "network": {**SEGMENT["network"], "init_filters": 16}, "start": str(first)}
+    with pytest.raises(InputError, match=r"start is .*: its network is another"):
+        attempt(wider, tmp_path / "wider")
+
+
+def test_half_of_the_windows_or_more_are_drawn_around_lesions_where_there_are_some(tmp_path: Path) -> None:
+    truth = np.zeros((1, 64, 64, 64), np.uint8)
+    truth[:, :60, :60, :60] = 1
+    truth[:, 62, 62, 62] = 2
+    np.savez(tmp_path / "one.npz", image=truth.astype(np.float16), truth=truth)
+
+    def share(lesions: list[int]) -> float:
+        recipe = build(ExpertRecipe, {**SEGMENT, "data": {"phantom": "ct"}, "batch": 1, "lesions": lesions})
+        work = Examination(recipe, [tmp_path / "one.npz"], [], join())
+        return np.mean([bool((work.prepare(step)[0].truth == 2).any()) for step in range(120)])
+
+    assert share([2]) > share([]) + 0.03  # one of two labels alone would draw it as often as the other
+    assert share([2]) > 0.35
 
 
 def test_a_classification_expert_learns_from_a_table_with_gaps(tmp_path: Path) -> None:

@@ -122,6 +122,17 @@ def test_a_faint_suspicion_of_what_is_not_there_costs_no_dice() -> None:
     assert dice_binary(doubtful, masks) - dice_binary(known, masks) < 0.003
 
 
+def test_voxels_of_a_small_class_weigh_more_by_the_root_of_its_size() -> None:
+    """Even odds everywhere but in one class: its share of the cross-entropy is root n of the sum of the roots."""
+    labels = torch.zeros(1, 5, 4, 5, dtype=torch.int64)
+    labels[0, 0, :2, :2] = 1  # 4 voxels beside 96
+    sure = functional.one_hot(labels, 2).movedim(-1, 1) * 40.0
+    doubtful = sure * (labels != 1)[:, None]  # even odds in those 4
+    dice = (2 * 2 + 1) / (4 + 2 + 1)
+    wanted = 1 - dice + math.log(2) * 2 / (2 + math.sqrt(96))
+    assert dice_cross_entropy(doubtful, labels).item() == pytest.approx(wanted)
+
+
 def test_what_is_there_and_missed_costs_its_dice() -> None:
     labels = torch.zeros(1, 8, 8, 8, dtype=torch.int64)
     labels[:, 0, 0, :2] = 1

@@ -151,10 +151,19 @@ def _balance(rows: list[tuple[_Row, Plan]]) -> list[tuple[_Row, Plan]]:
 
 
 def enact(
-    plan: Plan, first: Turn, case: Labelled, experts: Sequence[Expert], codec: Codec, run: RunExpert
+    plan: Plan,
+    first: Turn,
+    case: Labelled,
+    experts: Sequence[Expert],
+    codec: Codec,
+    run: RunExpert,
+    before: Sequence[Turn] = (),
 ) -> tuple[Turn, ...]:
-    """Hold the consultation, the model saying what the plan has it say; the turns, ending with the model's."""
-    transcript = Transcript((first,))
+    """Hold the consultation, the model saying what the plan has it say; the turns, ending with the model's.
+
+    Those of earlier questions come first, where the user asks another: `before`.
+    """
+    transcript = Transcript((*before, first))
     findings: list[Finding] = []
     lines = iter(plan.says)
     wanted = len(plan.says) - 1

@@ -19,9 +19,13 @@ from attending.corpora.nano_answers import (
     LESIONS,
     ORGANS,
     abnormal,
+    altogether,
     count,
     diameter,
     each,
+    found,
+    free,
+    free_of,
     likeliest,
     likely,
     measured,
@@ -32,10 +36,23 @@ from attending.corpora.nano_answers import (
     side,
     tumor,
     volume,
+    volumes,
     yes,
 )
 
+_CALLED = {
+    "CT": "a CT image",
+    "MRI": "a brain MRI scan",
+    "CXR": "a chest X-ray",
+    "CT and CXR": "a CT image and a chest X-ray",
+}
 _PARTS = ("whole tumor", "tumor core", "enhancing tumor", "peritumoral edema")
+_SEAT = {
+    "liver": "liver lesion",
+    "pancreas": "pancreatic lesion",
+    "right kidney": "kidney lesion",
+    "left kidney": "kidney lesion",
+}
 _SIDED = ("lung nodule", "kidney lesion", "pleural effusion", "pneumothorax", "consolidation")
 
 
@@ -147,9 +164,16 @@ def _names(words: Wordings, table: Mapping[str, Any]) -> dict[str, str]:
 
 def _ct(truth: Truth, words: Wordings) -> Iterator[Plan]:
     structures = wording()["structures"]
-    for name in (*LESIONS, *CHEST):
-        there = truth.findings.get(structures[name]["kind"], [])
-        yield from _lesion(name, there, words)
+    for name in _balanced((*LESIONS, *CHEST), [name for name in (*LESIONS, *CHEST) if _found(truth, name)], words):
+        yield from _lesion(name, truth.findings.get(structures[name]["kind"], []), words)
+    name = words.pick((*LESIONS, *CHEST))
+    question = words.ask("free", **_names(words, structures[name]))
+    answer = yes(not _found(truth, name))
+    yield _plan("free", question, [call(("TORSO", name)), free(name)], answer, "TORSO", about=name)
+    organ = words.pick(list(_SEAT))
+    name = _SEAT[organ]
+    question = words.ask("ok", **_names(words, structures[organ]))
+    yield _plan("ok", question, [call(("TORSO", name)), found(name)], "", "TORSO", about=name)
     organs = [name for name in ORGANS if truth.organs.get(name)]
     for name in (words.pick(organs), words.pick(organs)):
         question = words.ask("volume", **_names(words, structures[name]))
@@ -160,23 +184,43 @@ def _ct(truth: Truth, words: Wordings) -> Iterator[Plan]:
     name = words.pick(organs)
     question = words.ask("segment", **_names(words, structures[name]))
     yield _plan("segment", question, [call(("TORSO", name)), outlined(name)], "", "TORSO", about=name)
+    both = [("TORSO", "right kidney"), ("TORSO", "left kidney")]
+    sizes = volumes("right kidney", "left kidney")
+    yield _plan("two volumes", words.ask("both kidneys"), [call(*both), sizes], "", "TORSO")
     yield _plan("report", words.ask("report"), [call(("TORSO", "lesions")), abnormal], _kinds(truth), "TORSO")
     yield _plan("organs", words.ask("organs"), [call(("TORSO", "organs")), measured], "", "TORSO")
-    first, second = words.rng.permutation(LESIONS)[:2].tolist()
+    first, second = _one(truth, words), _one(truth, words)
+    while second == first:
+        second = words.pick(LESIONS)
     asked = [_names(words, structures[name]) for name in (first, second)]
     question = f"{words.ask('presence', **asked[0])} And {asked[1]['its']}?"
     pair = [("TORSO", first), ("TORSO", second)]
-    told = [bool(truth.findings.get(structures[name]["kind"])) for name in (first, second)]
+    told = [_found(truth, name) for name in (first, second)]
     answer = f"{first}: {yes(told[0])}; {second}: {yes(told[1])}"
     yield _plan("two structures", question, [call(*pair), each(first, second)], answer, "TORSO")
     lesion = words.pick(LESIONS)
     yield _missing("TORSO", words.ask("presence", **_names(words, structures[lesion])), lesion)
 
 
+def _found(truth: Truth, name: str) -> bool:
+    """Whether a CT holds a lesion or fluid."""
+    return bool(truth.findings.get(wording()["structures"][name]["kind"]))
+
+
+def _balanced(names: Sequence[str], there: Sequence[str], words: Wordings) -> list[str]:
+    """What is there, and as much of what is not, but three at least: where all say no, looking does not pay."""
+    absent = [name for name in words.rng.permutation(names).tolist() if name not in there]
+    return [*there, *absent[: max(3, len(there))]]
+
+
+def _one(truth: Truth, words: Wordings) -> str:
+    """A lesion to ask a CT for; as often one that is there, where there is one."""
+    there = [name for name in LESIONS if _found(truth, name)]
+    return words.pick(there if there and words.rng.random() < 0.5 else LESIONS)
+
+
 def _kinds(truth: Truth) -> str:
-    structures = wording()["structures"]
-    there = [name for name in (*LESIONS, *CHEST) if truth.findings.get(structures[name]["kind"])]
-    return ", ".join(there) or "nothing"
+    return ", ".join(name for name in (*LESIONS, *CHEST) if _found(truth, name)) or "nothing"
 
 
 def _lesion(name: str, there: Sequence[Mapping[str, Any]], words: Wordings) -> Iterator[Plan]:
@@ -234,54 +278,52 @@ def _brain(truth: Truth, words: Wordings) -> Iterator[Plan]:
         it = {"peritumoral edema": "edema around the tumor"}.get(part, part)
         yield plan("part", "part", volume(part), "", "mL", it, part)
         yield plan("segment", "segment", outlined("whole tumor"), "")
-    yield _plan("report", words.ask("report"), [asks, tumor], "brain tumor" if there else "nothing", "BRAIN")
+    yield _plan("free", words.ask("free brain"), [asks, free_of], yes(not there), "BRAIN", about="brain tumor")
+    yield _plan("report", words.ask("report"), [asks, found("whole tumor")], "", "BRAIN")
     yield _missing("BRAIN", words.ask("brain", it="brain tumor"), "brain tumor")
 
 
 def _film(truth: Truth, words: Wordings) -> Iterator[Plan]:
-    asks = call(("CHEST", ""))
-    for name, table in wording()["findings"].items():
-        question = words.ask("finding", it=words.of(table, "said"))
-        answer = yes(table["kind"] in truth.shadows)
-        yield _plan("presence", question, [asks, says(name)], answer, "CHEST", about=name)
+    asks, findings = call(("CHEST", "")), wording()["findings"]
+    there = [name for name, table in findings.items() if table["kind"] in truth.shadows]
+    for name in _balanced(list(findings), there, words):
+        yield _plan("presence", _asked(name, words), [asks, says(name)], yes(name in there), "CHEST", about=name)
     name = words.pick(list(wording()["findings"]))
     question = words.ask("likely", it=words.of(wording()["findings"][name], "said"))
     yield _plan("probability", question, [asks, likely(name)], "", "CHEST", about=name)
-    there = [name for name, table in wording()["findings"].items() if table["kind"] in truth.shadows]
     yield _plan("report", words.ask("report"), [asks, likeliest], ", ".join(map(spoken, there)) or "nothing", "CHEST")
     name = words.pick(list(wording()["findings"]))
     question = words.ask("finding", it=words.of(wording()["findings"][name], "said"))
     yield _missing("CHEST", question, spoken(name))
 
 
+def _asked(name: str, words: Wordings) -> str:
+    """A question for a finding of radiographs; now and then in a layman's words."""
+    table = wording()["findings"][name]
+    if not words.reserved and words.rng.random() < 0.15:
+        return words.pick(table["lay"])
+    return words.ask("finding", it=words.of(table, "said"))
+
+
 def _both(truth: Truth, words: Wordings) -> Iterator[Plan]:
     """A study with a CT and a radiograph: questions that need both experts, or one of them."""
     structures, findings = wording()["structures"], wording()["findings"]
-    for _ in range(3):
-        lesion, name = words.pick(LESIONS), words.pick(list(findings))
+    shadows = [name for name, table in findings.items() if table["kind"] in truth.shadows]
+    for _ in range(5):
+        lesion = _one(truth, words)
+        name = words.pick(shadows if shadows and words.rng.random() < 0.5 else list(findings))
         it, film = _names(words, structures[lesion]), words.of(findings[name], "said")
-        question = words.of(
-            {
-                "train": [
-                    f"Does the CT show {it['a']}, and does the X-ray show {film}?",
-                    f"Is there {film} on the radiograph, and {it['a']} on the CT?",
-                    f"CT: any {it['its']}? X-ray: {film}?",
-                    f"Check the CT for {it['its']} and the chest X-ray for {film}.",
-                ],
-                "reserved": [f"Look for {it['a']} on the CT scan and for {film} on the film."],
-            }
-        )
-        told = yes(bool(truth.findings.get(structures[lesion]["kind"]))), yes(findings[name]["kind"] in truth.shadows)
-        answer = f"{lesion}: {told[0]}; {spoken(name)}: {told[1]}"
+        question = words.ask("both", **it, film=film)
+        answer = f"{lesion}: {yes(_found(truth, lesion))}; {spoken(name)}: {yes(name in shadows)}"
         pair = (("TORSO", lesion), ("CHEST", ""))
         yield _plan("two experts", question, [call(*pair), one_each(lesion, name)], answer, "CHEST and TORSO")
-    lesion, name = words.pick(LESIONS), words.pick(list(findings))
-    question = f"On the CT: {words.ask('presence', **_names(words, structures[lesion]))}"
-    answer = yes(bool(truth.findings.get(structures[lesion]["kind"])))
-    yield _plan("presence", question, [call(("TORSO", lesion)), present(lesion)], answer, "TORSO", about=lesion)
-    question = f"On the X-ray: {words.ask('finding', it=words.of(findings[name], 'said'))}"
-    answer = yes(findings[name]["kind"] in truth.shadows)
-    yield _plan("presence", question, [call(("CHEST", "")), says(name)], answer, "CHEST", about=name)
+    pair = (("TORSO", "lesions"), ("CHEST", ""))
+    yield _plan("report", words.ask("report"), [call(*pair), altogether], "", "CHEST and TORSO")
+    for place, plans_, most in (("CT", _ct(truth, words), 10), ("X-ray", _film(truth, words), 5)):
+        asked = [plan for plan in plans_ if not plan.without]
+        for index in words.rng.permutation(len(asked))[:most].tolist():
+            plan = asked[index]
+            yield replace(plan, question=f"On the {place}: {plan.question}")
 
 
 def _missing(expert: str, question: str, about: str) -> Plan:
@@ -295,30 +337,32 @@ def _plainly(truth: Truth, words: Wordings) -> Iterator[Plan]:
     for kind in ("modality", "body"):
         text = told["say"][kind][truth.modality]
         yield _plan(kind, words.ask(kind), [say(text)], text)
-    yield _plan("unanswerable", words.ask("unanswerable"), [say(words.pick(ask["unanswerable"]["answer"]))], "")
-    if truth.modality in told["outside"]:
+    for _ in range(2):
+        yield _plan("unanswerable", words.ask("unanswerable"), [say(words.pick(ask["unanswerable"]["answer"]))], "")
+    seen = _CALLED[truth.modality]
+    for _ in range(2):
         it = words.pick(told["outside"][truth.modality])
         text = f"This study does not show the {it.removeprefix('left ').removeprefix('right ')}."
         yield _plan("outside", words.ask("outside", it=it), [say(text)], "", about=it)
         it = words.pick(told["uncovered"][truth.modality])
         text = f"No expert here looks for {it.removeprefix('a ').removeprefix('an ')}, so I cannot say."
         yield _plan("uncovered", words.ask("uncovered", it=it), [say(text)], "", about=it)
-        other = words.pick([one for one in ("CT", "MRI", "CXR") if one != truth.modality])
-        called = {"CT": "a CT image", "MRI": "a brain MRI scan", "CXR": "a chest X-ray"}
-        text = f"This study holds {called[truth.modality]}, not {called[other]}, so I cannot say."
-        yield _plan("elsewhere", words.of(ask["elsewhere"][other]), [say(text)], "", about=other)
-    for kind in ("hostile", "unclear", "foreign"):
+    other = words.pick([one for one in ("CT", "MRI", "CXR") if one not in truth.modality.split(" and ")])
+    text = f"This study holds {seen}, not {_CALLED[other]}, so I cannot say."
+    yield _plan("elsewhere", words.of(ask["elsewhere"][other]), [say(text)], "", about=other)
+    for kind in ("hostile", "unclear", "foreign", "off topic"):
         if words.rng.random() < 0.4:
             yield _plan(kind, words.of(ask[kind]), [say(ask[kind]["answer"][0])], ask[kind]["answer"][0])
-    talk = told["talk"][int(words.rng.integers(len(told["talk"])))]
-    yield _plan("talk", words.of(talk, "ask"), [say(talk["say"])], talk["say"])
+    for index in words.rng.permutation(len(told["talk"]))[:2].tolist():
+        talk = told["talk"][index]
+        yield _plan("talk", words.of(talk, "ask"), [say(talk["say"])], talk["say"])
 
 
 def unaided(plan: Plan) -> Plan | None:
     """The same question where no expert is on offer: what a look at the picture can tell, else that it cannot."""
     kind, answer = plan.facts["type"], plan.facts["answer"]
     facts = {**plan.facts, "calls": ""}
-    if kind == "presence":
+    if kind in ("presence", "free"):
         text = f"{answer.capitalize()}."
     elif kind == "side":
         text = f"It is on the {answer}."

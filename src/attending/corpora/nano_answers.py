@@ -53,6 +53,34 @@ def present(name: str) -> Answer:
     )
 
 
+def found(name: str) -> Answer:
+    """What was found, without a yes or no."""
+    return _if_found(
+        name,
+        "{expert} found no {name}.",
+        lambda facts: f"{_looked(name)} found {name}: {few(facts['volume_ml'])} mL, {_across(facts)} mm.",
+    )
+
+
+def _looked(name: str) -> str:
+    return "BRAIN" if name == "whole tumor" else "TORSO"
+
+
+def free(name: str) -> Answer:
+    """Is it free of that? Yes where nothing was found."""
+    return _if_found(
+        name,
+        "Yes. {expert} found no {name}.",
+        lambda facts: f"No. TORSO found {name}: {few(facts['volume_ml'])} mL, {_across(facts)} mm.",
+    )
+
+
+def free_of(findings: Sequence[Finding], told: Sequence[str]) -> str:
+    """Is the brain free of tumor?"""
+    text = tumor(findings, told)
+    return f"Yes.{text.removeprefix('No.')}" if text.startswith("No.") else f"No.{text.removeprefix('Yes.')}"
+
+
 def _across(facts: Mapping[str, Any]) -> str:
     return few(facts["longest_axial_diameter_mm"])
 
@@ -82,6 +110,20 @@ def volume(name: str) -> Answer:
     return _if_found(name, _NOTHING, lambda facts: f"The volume of the {name} is {few(facts['volume_ml'])} mL.")
 
 
+def volumes(*names: str) -> Answer:
+    """Of several, in mL."""
+
+    def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
+        return f"{'; '.join(_volume_of(findings, name) for name in names)}."
+
+    return answer
+
+
+def _volume_of(findings: Sequence[Finding], name: str) -> str:
+    facts = _facts(findings, name)
+    return f"no {name}" if facts is None else f"{name}: {few(facts['volume_ml'])} mL"
+
+
 def side(name: str) -> Answer:
     """Right or left?"""
     return _if_found(name, "{expert} found no {name}.", lambda facts: f"The {name} is on the {facts['side']}.")
@@ -106,6 +148,11 @@ def abnormal(findings: Sequence[Finding], told: Sequence[str]) -> str:
         return "TORSO found no lesion, effusion, pneumothorax or consolidation."
     listed = ", ".join(f"{name} ({few(facts['volume_ml'])} mL)" for name, facts in there.items())
     return f"TORSO found {listed}."
+
+
+def altogether(findings: Sequence[Finding], told: Sequence[str]) -> str:
+    """A report of a CT and a radiograph."""
+    return f"{abnormal(findings, told)} {likeliest(findings, told)}"
 
 
 def measured(findings: Sequence[Finding], told: Sequence[str]) -> str:

@@ -29,6 +29,8 @@ from attending.training.run import claimed
 
 _FOREGROUND = 0.7
 """Share of windows that are drawn around a voxel of some label."""
+_LESION = 0.6
+"""Share of those that are drawn around a lesion, where the case has one: they are small and few."""
 _HELD_OUT_WINDOWS = 2
 """Windows of each case held out."""
 
@@ -76,7 +78,12 @@ class Examination:
     def __init__(self, recipe: ExpertRecipe, cases: Sequence[Path], held_out: Sequence[Path], world: World) -> None:
         self._recipe, self._cases, self._held_out = recipe, cases, held_out
         torch.manual_seed(recipe.seed)
-        self.module = Examiner(build_network(recipe), recipe, world.device).to(world.device)
+        network = build_network(recipe)
+        if recipe.start is not None:
+            from attending.experts.bundle import read_bundle
+
+            _copy(read_bundle(Path(recipe.start).expanduser()).network(), network, recipe.start)
+        self.module = Examiner(network, recipe, world.device).to(world.device)
 
     def groups(self) -> list[dict[str, Any]]:
         """See `Work`."""
@@ -111,7 +118,9 @@ class Examination:
         shape, patch = np.array(truth.shape[1:]), np.array(self._recipe.patch)
         centre = draw.uniform(0, shape)
         if draw.random() < _FOREGROUND and truth.any():
-            label = draw.choice(np.flatnonzero(np.bincount(truth.ravel())[1:]) + 1)
+            there = np.flatnonzero(np.bincount(truth.ravel())[1:]) + 1
+            lesions = there[np.isin(there, self._recipe.lesions)]
+            label = draw.choice(lesions if lesions.size and draw.random() < _LESION else there)
             where = np.flatnonzero(truth == label)
             centre = np.array(np.unravel_index(where[draw.integers(len(where))], truth.shape))[1:]
             centre = centre + draw.uniform(-8, 8, 3)
@@ -172,6 +181,13 @@ def build_network(recipe: ExpertRecipe) -> nn.Module:
         shape = " x ".join(map(str, out.shape))
         raise InputError(f"gives {shape}, the labels need {' x '.join(map(str, expected))}", field="network")
     return network
+
+
+def _copy(learned: nn.Module, network: nn.Module, start: str) -> None:
+    try:
+        network.load_state_dict(learned.state_dict())
+    except RuntimeError as error:
+        raise InputError(f"its network is another: {str(error)[:200]}", field="start", value=start) from error
 
 
 def train_expert(recipe: ExpertRecipe, out: Path, tick: Tick, tell: Callable[[str], None]) -> Path:

@@ -72,6 +72,8 @@ class ExpertRecipe:
     """mm that images are resampled to."""
     scale: dict[str, Any] = field(default_factory=lambda: {"_target_": "NormalizeIntensity"})
     """Intensity transform of MONAI, with its arguments."""
+    start: str | None = None
+    """A bundle's folder that training goes on from, instead of from nothing."""
     rate: float = 1e-3
     steps: int = 500
     batch: int = 2

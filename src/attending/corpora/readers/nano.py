@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from attending.corpora.constructions import Plan
     from attending.corpora.nano import Truth
     from attending.experts import Expert, Finding
-    from attending.imaging import Study
+    from attending.imaging import Picture, Study
     from attending.phantom import Case
 
 _SPLIT = {"train": "train", "validate": "validation", "test": "test"}
 _STUDIES = ("ct", "mri", "cxr", "ct+cxr")
 _UNTOLD = 0.4
 """Share of conversations in which nothing says what the pictures were made with, as of a PNG: the model must look."""
+_OTHERWISE = 0.4
+"""Share of the others whose pictures are changed until only those words tell: real studies look like no phantom."""
 
 
 def read(
@@ -41,6 +43,7 @@ def read(
     styles: str = "A,B,C",
     experts: bool = True,
     kinds: str = "",
+    together: int = 1,
     seed: int = 0,
 ) -> Dataset:
     """Make them all: about 30 of a CT, 20 of an MRI or a radiograph, 10 of a study that holds both.
@@ -57,9 +60,9 @@ def read(
         styles: Hospitals, taking turns by seed.
         experts: Whether experts are on offer; without them the answer is what a look can tell.
         kinds: Types of question to keep, separated by commas; empty keeps all.
+        together: Most questions that follow each other in one conversation; a record's facts are those of the last.
         seed: Draws wordings.
     """
-    from attending.corpora.nano import Wordings, plans, unaided
     from attending.phantom import seeds_of
 
     wanted, hospitals, kept = (
@@ -74,16 +77,30 @@ def read(
         for number in seeds:
             seen = _patient(study, number, hospitals[number % len(hospitals)])
             draw = np.random.default_rng([seed, number, _STUDIES.index(study)])
-            for place, plan in enumerate(plans(seen.truth, Wordings(draw, split == "test"))):
-                chosen = plan if experts else unaided(plan)
-                if chosen is None or (kept and plan.facts["type"] not in kept):
-                    continue
-                told = _record(f"{seen.id}/{study}-{place}", chosen, seen, experts, draw)
+            for place, asked in enumerate(_conversations(seen.truth, draw, split, experts, kept, together)):
+                told = _record(f"{seen.id}/{study}-{place}", asked, seen, experts, draw)
                 found.append(replace(told, patient=f"phantom {number}", split=split))
             progress(len(found))
     patients = frozenset(f"phantom {number}" for number in seeds)
     counts = {"rows": len(found), "conversations": len(found), "refused": 0, "patients": len(patients)}
     return Dataset("phantom-nano", split, found, counts, patients=patients, images=())
+
+
+def _conversations(
+    truth: Truth, draw: np.random.Generator, split: str, experts: bool, kept: list[str], together: int
+) -> Iterator[list[Plan]]:
+    """What is asked in each conversation; one that lacks an expert stands alone."""
+    from attending.corpora.nano import Wordings, plans, unaided
+
+    drawn = [plan if experts else unaided(plan) for plan in plans(truth, Wordings(draw, split == "test"))]
+    asked = [plan for plan in drawn if plan is not None and (not kept or plan.facts["type"] in kept)]
+    if together > 1:
+        asked = [asked[index] for index in draw.permutation(len(asked)).tolist()]
+    while asked:
+        most = int(draw.integers(together)) + 1
+        alone = next((place for place, plan in enumerate(asked[:most]) if plan.without), most)
+        yield asked[: max(1, alone)]
+        asked = asked[max(1, alone) :]
 
 
 class _Seen(NamedTuple):
@@ -148,8 +165,8 @@ def _light(finding: Finding) -> Finding:
     return replace(finding, segmentation=Segmentation(empty, finding.segmentation.names), pictures=())
 
 
-def _record(id_: str, plan: Plan, seen: _Seen, experts: bool, draw: np.random.Generator) -> Conversation:
-    """Hold the conversation."""
+def _record(id_: str, asked: list[Plan], seen: _Seen, experts: bool, draw: np.random.Generator) -> Conversation:
+    """Hold the conversation, one question after another."""
     from attending.consult.short import Short
     from attending.consult.transcript import Turn
     from attending.corpora.cases import Labelled
@@ -157,17 +174,32 @@ def _record(id_: str, plan: Plan, seen: _Seen, experts: bool, draw: np.random.Ge
     from attending.experts.embedded import embedded
     from attending.imaging import Study
 
-    offered = [expert for expert in embedded() if expert.card.name != plan.without] if experts else []
+    offered = [expert for expert in embedded() if expert.card.name != asked[0].without] if experts else []
 
     def run(expert: Expert, study: Study, arguments: Any = None, **limits: Any) -> Finding:
         return _part(seen.findings[expert.card.name], expert.card.choose(arguments).get("structures"))
 
     modality = None if draw.random() < _UNTOLD else seen.shown.modality
-    first = Turn("user", plan.question, seen.shown.pictures, modality, tuple(expert.card for expert in offered))
-    turns = enact(plan, first, Labelled(Study(Path(), []), None, {}), offered, Short(), run)
+    shown = seen.shown.pictures
+    if modality is not None and draw.random() < _OTHERWISE:
+        shown = tuple(_otherwise(picture, draw) for picture in shown)
+    turns: tuple[Turn, ...] = ()
+    for plan in asked:
+        cards = tuple(expert.card for expert in offered)
+        first = Turn("user", plan.question) if turns else Turn("user", plan.question, shown, modality, cards)
+        turns = enact(plan, first, Labelled(Study(Path(), []), None, {}), offered, Short(), run, turns)
     messages, pictures = Short().messages(turns)
     said = tuple(Message(str(one["role"]), str(one["content"])) for one in messages)
-    return Conversation(id_, said, tuple(pictures), "", "phantom-nano", "", plan.facts)
+    return Conversation(id_, said, tuple(pictures), "", "phantom-nano", "", asked[-1].facts)
+
+
+def _otherwise(picture: Picture, draw: np.random.Generator) -> Picture:
+    """A part of a picture, turned, brighter or darker: so unlike a phantom that only words tell what it is."""
+    size = (np.array(picture.pixels.shape[:2]) * draw.uniform(0.5, 1, 2)).astype(int)
+    row, column = draw.integers(np.array(picture.pixels.shape[:2]) - size + 1)
+    levels = picture.pixels[row : row + size[0], column : column + size[1]] / 255
+    levels = np.rot90(levels ** np.exp(draw.uniform(-1, 1)), int(draw.integers(4)))
+    return replace(picture, pixels=np.ascontiguousarray(255 * levels).astype(np.uint8), window=None)
 
 
 def _part(whole: Finding, structures: str | None) -> Finding:
