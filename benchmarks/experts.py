@@ -303,7 +303,7 @@ def best_size(cases: Sequence[tuple[list[float], int]]) -> float:
         balanced = float(np.mean([np.mean(one) for one in right.values() if one]))
         return balanced, float(np.mean([c == true for c, (_, true) in zip(counts, cases, strict=True)])), -size
 
-    return max((0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0), key=worth)
+    return max((0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0, 10.0, 20.0, 50.0), key=worth)
 
 
 # Tables.

@@ -25,7 +25,7 @@ from attending.corpora.nano_answers import (
     each,
     found,
     free,
-    free_of,
+    free_of_tumor,
     likeliest,
     likely,
     measured,
@@ -278,7 +278,7 @@ def _brain(truth: Truth, words: Wordings) -> Iterator[Plan]:
         it = {"peritumoral edema": "edema around the tumor"}.get(part, part)
         yield plan("part", "part", volume(part), "", "mL", it, part)
         yield plan("segment", "segment", outlined("whole tumor"), "")
-    yield _plan("free", words.ask("free brain"), [asks, free_of], yes(not there), "BRAIN", about="brain tumor")
+    yield _plan("free", words.ask("free brain"), [asks, free_of_tumor], yes(not there), "BRAIN", about="brain tumor")
     yield _plan("report", words.ask("report"), [asks, found("whole tumor")], "", "BRAIN")
     yield _missing("BRAIN", words.ask("brain", it="brain tumor"), "brain tumor")
 

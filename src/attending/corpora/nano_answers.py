@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attending.consult.short import few, spoken
@@ -29,64 +29,50 @@ def _facts(findings: Sequence[Finding], name: str) -> Mapping[str, Any] | None:
     return None
 
 
-def _if_found(name: str, otherwise: str, text: Callable[[Mapping[str, Any]], str]) -> Answer:
-    """An answer about one structure: made of its measurements, or `EXPERT found no NAME` with what follows."""
+def _expert(findings: Sequence[Finding], scored: bool = False) -> str:
+    """Who found it: the last that gave measurements, or scores."""
+    return next(finding.record.expert for finding in reversed(findings) if bool(finding.scores) == scored)
+
+
+def _if_found(name: str, there: str, otherwise: str) -> Answer:
+    """One of two sentences about a structure; both may name {expert} and {name}, the first {mL}, {mm} and {side}."""
 
     def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
-        facts = _facts(findings, name)
+        facts, words = _facts(findings, name), {"expert": _expert(findings), "name": name}
         if facts is None:
-            return otherwise.format(expert=findings[-1].record.expert, name=name)
-        return text(facts)
+            return otherwise.format(**words)
+        across = few(facts.get("longest_axial_diameter_mm", 0))
+        return there.format(**words, mL=few(facts["volume_ml"]), mm=across, side=facts.get("side", ""))
 
     return answer
 
 
+_FOUND = "{expert} found {name}: {mL} mL, {mm} mm."
+_NONE = "{expert} found no {name}."
 _NOTHING = "{expert} found no {name} to measure."
 
 
 def present(name: str) -> Answer:
     """Is there one in the CT?"""
-    return _if_found(
-        name,
-        "No. {expert} found no {name}.",
-        lambda facts: f"Yes. TORSO found {name}: {few(facts['volume_ml'])} mL, {_across(facts)} mm.",
-    )
+    return _if_found(name, f"Yes. {_FOUND}", f"No. {_NONE}")
 
 
 def found(name: str) -> Answer:
     """What was found, without a yes or no."""
-    return _if_found(
-        name,
-        "{expert} found no {name}.",
-        lambda facts: f"{_looked(name)} found {name}: {few(facts['volume_ml'])} mL, {_across(facts)} mm.",
-    )
-
-
-def _looked(name: str) -> str:
-    return "BRAIN" if name == "whole tumor" else "TORSO"
+    return _if_found(name, _FOUND, _NONE)
 
 
 def free(name: str) -> Answer:
     """Is it free of that? Yes where nothing was found."""
-    return _if_found(
-        name,
-        "Yes. {expert} found no {name}.",
-        lambda facts: f"No. TORSO found {name}: {few(facts['volume_ml'])} mL, {_across(facts)} mm.",
-    )
+    return _if_found(name, f"No. {_FOUND}", f"Yes. {_NONE}")
 
 
-def free_of(findings: Sequence[Finding], told: Sequence[str]) -> str:
-    """Is the brain free of tumor?"""
-    text = tumor(findings, told)
-    return f"Yes.{text.removeprefix('No.')}" if text.startswith("No.") else f"No.{text.removeprefix('Yes.')}"
-
-
-def _across(facts: Mapping[str, Any]) -> str:
-    return few(facts["longest_axial_diameter_mm"])
-
-
-def _expert(findings: Sequence[Finding]) -> str:
-    return findings[-1].record.expert
+_TUMOR = "{expert} found a tumor: {mL} mL, {mm} mm, {side}."
+_NO_TUMOR = "{expert} found no tumor."
+tumor = _if_found("whole tumor", f"Yes. {_TUMOR}", f"No. {_NO_TUMOR}")
+"""Is there a brain tumor?"""
+free_of_tumor = _if_found("whole tumor", f"No. {_TUMOR}", f"Yes. {_NO_TUMOR}")
+"""Is the brain free of tumor?"""
 
 
 def count(name: str) -> Answer:
@@ -95,19 +81,29 @@ def count(name: str) -> Answer:
     def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
         facts = _facts(findings, name)
         count = int(facts["components"]) if facts else 0
-        return f"TORSO found {count} {name}{'' if count == 1 else 's'}."
+        return f"{_expert(findings)} found {count} {name}{'' if count == 1 else 's'}."
 
     return answer
 
 
 def diameter(name: str) -> Answer:
     """How large, in mm?"""
-    return _if_found(name, _NOTHING, lambda facts: f"The longest diameter of the {name} is {_across(facts)} mm.")
+    return _if_found(name, "The longest diameter of the {name} is {mm} mm.", _NOTHING)
 
 
 def volume(name: str) -> Answer:
     """How large, in mL?"""
-    return _if_found(name, _NOTHING, lambda facts: f"The volume of the {name} is {few(facts['volume_ml'])} mL.")
+    return _if_found(name, "The volume of the {name} is {mL} mL.", _NOTHING)
+
+
+def side(name: str) -> Answer:
+    """Right or left?"""
+    return _if_found(name, "The {name} is on the {side}.", _NONE)
+
+
+def outlined(name: str) -> Answer:
+    """What was segmented."""
+    return _if_found(name, "{expert} outlined the {name}: {mL} mL.", "{expert} found no {name} to outline.")
 
 
 def volumes(*names: str) -> Answer:
@@ -124,30 +120,13 @@ def _volume_of(findings: Sequence[Finding], name: str) -> str:
     return f"no {name}" if facts is None else f"{name}: {few(facts['volume_ml'])} mL"
 
 
-def side(name: str) -> Answer:
-    """Right or left?"""
-    return _if_found(name, "{expert} found no {name}.", lambda facts: f"The {name} is on the {facts['side']}.")
-
-
-def outlined(name: str) -> Answer:
-    """What was segmented."""
-
-    def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
-        facts = _facts(findings, name)
-        if facts is None:
-            return f"{_expert(findings)} found no {name} to outline."
-        return f"{_expert(findings)} outlined the {name}: {few(facts['volume_ml'])} mL."
-
-    return answer
-
-
 def abnormal(findings: Sequence[Finding], told: Sequence[str]) -> str:
     """A report of a CT."""
     there = {name: facts for name in (*LESIONS, *CHEST) if (facts := _facts(findings, name))}
     if not there:
-        return "TORSO found no lesion, effusion, pneumothorax or consolidation."
+        return f"{_expert(findings)} found no lesion, effusion, pneumothorax or consolidation."
     listed = ", ".join(f"{name} ({few(facts['volume_ml'])} mL)" for name, facts in there.items())
-    return f"TORSO found {listed}."
+    return f"{_expert(findings)} found {listed}."
 
 
 def altogether(findings: Sequence[Finding], told: Sequence[str]) -> str:
@@ -159,7 +138,7 @@ def measured(findings: Sequence[Finding], told: Sequence[str]) -> str:
     """The organs of a CT."""
     there = {name: facts for name in ORGANS if (facts := _facts(findings, name))}
     listed = ", ".join(f"{name} {few(facts['volume_ml'])} mL" for name, facts in there.items())
-    return f"TORSO measured {listed}."
+    return f"{_expert(findings)} measured {listed}."
 
 
 def each(*names: str) -> Answer:
@@ -183,31 +162,23 @@ def _score(findings: Sequence[Finding], name: str) -> float:
     return next(finding.scores[name] for finding in reversed(findings) if finding.scores)
 
 
-def tumor(findings: Sequence[Finding], told: Sequence[str]) -> str:
-    """Is there a brain tumor?"""
-    facts = _facts(findings, "whole tumor")
-    if facts is None:
-        return "No. BRAIN found no tumor."
-    return f"Yes. BRAIN found a tumor: {few(facts['volume_ml'])} mL, {_across(facts)} mm, {facts['side']}."
-
-
 def says(name: str) -> Answer:
     """Does the radiograph show it?"""
 
     def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
         score = _score(findings, name)
-        return f"{'Yes' if score >= _YES else 'No'}. CHEST gives {spoken(name)} {100 * score:.0f}%."
+        return f"{'Yes' if score >= _YES else 'No'}. {_expert(findings, True)} gives {spoken(name)} {100 * score:.0f}%."
 
     return answer
 
 
 def likely(name: str) -> Answer:
     """How likely is it?"""
-    return lambda findings, told: f"CHEST gives {spoken(name)} {100 * _score(findings, name):.0f}%."
+    return lambda findings, told: f"{_expert(findings, True)} gives {spoken(name)} {100 * _score(findings, name):.0f}%."
 
 
 def likeliest(findings: Sequence[Finding], told: Sequence[str]) -> str:
     """A report of a radiograph."""
     scores = next(finding.scores for finding in reversed(findings) if finding.scores)
     there = [f"{spoken(name)} ({100 * score:.0f}%)" for name, score in scores.items() if score >= _YES]
-    return f"CHEST finds {', '.join(there)}." if there else "CHEST finds nothing likely."
+    return f"{_expert(findings, True)} finds {', '.join(there) or 'nothing likely'}."

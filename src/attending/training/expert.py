@@ -27,10 +27,8 @@ from attending.training.objectives import dice_binary, dice_cross_entropy, findi
 from attending.training.parallel import World, join
 from attending.training.run import claimed
 
-_FOREGROUND = 0.7
-"""Share of windows that are drawn around a voxel of some label."""
 _LESION = 0.6
-"""Share of those that are drawn around a lesion, where the case has one: they are small and few."""
+"""Share of the windows around labels that are drawn around a lesion, where the case has one: they are small and few."""
 _HELD_OUT_WINDOWS = 2
 """Windows of each case held out."""
 
@@ -117,7 +115,7 @@ class Examination:
             return image, truth
         shape, patch = np.array(truth.shape[1:]), np.array(self._recipe.patch)
         centre = draw.uniform(0, shape)
-        if draw.random() < _FOREGROUND and truth.any():
+        if draw.random() < self._recipe.foreground and truth.any():
             there = np.flatnonzero(np.bincount(truth.ravel())[1:]) + 1
             lesions = there[np.isin(there, self._recipe.lesions)]
             label = draw.choice(lesions if lesions.size and draw.random() < _LESION else there)

@@ -59,6 +59,9 @@ class ExpertRecipe:
     """MRI: the input channels, in order."""
     missing: float = 0.0
     """Chance that a sequence is left out in training, so that the network works without it."""
+    foreground: float = 0.7
+    """Segmentation: share of the windows that are drawn around a voxel of some label; less where labels are lesions
+    alone, or what merely looks like one is not learned."""
     brightness: float = 0.1
     """Greatest change of level and contrast in training, on the scale that `scale` gives."""
     noise: float = 0.05
@@ -94,6 +97,8 @@ class ExpertRecipe:
             raise InputError("rate is above 0, clip is above 0, warmup and weight_decay are 0 to below 1", field="rate")
         if not 0 <= self.missing < 1 or self.brightness < 0 or self.noise < 0:
             raise InputError("missing is 0 to below 1, brightness and noise are 0 or more", field="missing")
+        if not 0 <= self.foreground <= 1:
+            raise InputError("expected a share of 0 to 1", field="foreground", value=self.foreground)
         self._check_task()
 
     def _check_task(self) -> None:
