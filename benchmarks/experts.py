@@ -275,7 +275,8 @@ def fit_specks(what: str, expert: Expert, options: argparse.Namespace) -> dict[s
     facts = json.loads(path.read_text())
     facts.pop("least_ml", None)
     expert.bundle = replace(expert.bundle, metadata=facts)  # what it finds, specks included
-    names = {"torso": {name: (label,) for label, name in TORSO["labels"].items() if name in HOSTS}, "brain": REGIONS}
+    unions = {name: REGIONS[name] for name in ("whole tumor", "tumor core")}  # what BRAIN takes sizes for
+    names = {"torso": {name: (label,) for label, name in TORSO["labels"].items() if name in HOSTS}, "brain": unions}
     parts: dict[str, list[tuple[list[float], int]]] = {name: [] for name in names[what]}
     for number, seed in enumerate(seeds_of("validation", FIRST, options.cases)):
         case = case_of(KINDS[what], seed, IN_STYLE[number % 3], options.work)

@@ -111,6 +111,12 @@ def test_what_is_no_claim_is_not_flagged(answer):
     assert judged(answer, FAILED) == []
 
 
+def test_a_verdict_after_a_probability_is_a_claim_of_its_own():
+    right, wrong = "CXR gives pneumothorax 8%, so no.", "CXR gives pneumothorax 8%, so yes."
+    assert {verdict for _, verdict in judged(right, CHEST, question="?")} == {"supported"}
+    assert ("presence", "contradicted") in judged(wrong, CHEST, question="?")
+
+
 def test_probabilities_decide_what_a_classifier_says():
     said = judged("There is a pleural effusion. No pneumothorax.", CHEST, question="Describe the image.")
     assert said == [("presence", "supported"), ("absence", "supported")]

@@ -75,40 +75,35 @@ def finding(expert, measurements=None, scores=None):
     return Finding("done", "", Record(expert), measurements=measurements or {}, scores=scores or {})
 
 
-def test_whether_a_scan_is_free_of_something_is_answered_the_other_way_round():
-    for truth, seen in ((RICH, "yes"), (HEALTHY, "no")):
-        for seed in range(12):
-            plan = next(one for one in drawn(truth, seed) if one.facts["type"] == "free")
-            name = plan.facts["about"]
-            there = truth is RICH and name in ("liver lesion", "pleural effusion")
-            assert plan.facts["answer"] == ("no" if there else "yes"), seen
-            told = plan.says[1]([finding("TORSO", {name: SIZES} if there else {})], [])
-            assert told == (f"No. TORSO found {name}: 12 mL, 34 mm." if there else f"Yes. TORSO found no {name}.")
+def test_a_question_asked_the_other_way_round_is_told_what_was_found_without_a_yes_or_no():
+    for seed in range(12):
+        plan = next(one for one in drawn(RICH, seed) if one.facts["type"] == "free")
+        name = plan.facts["about"]
+        assert plan.says[1]([finding("TORSO", {name: SIZES})], []) == f"TORSO found {name}: 12 mL, 34 mm."
+        assert plan.says[1]([finding("TORSO")], []) == f"TORSO found no {name}."
+    plan = next(one for one in drawn(Truth("MRI", {})) if one.facts["type"] == "free")
+    sizes = {"whole tumor": {**SIZES, "side": "left"}}
+    assert plan.says[1]([finding("BRAIN", sizes)], []) == "BRAIN found a tumor: 12 mL, 34 mm, left."
+    assert plan.says[1]([finding("BRAIN")], []) == "BRAIN found no tumor."
 
 
-def test_a_brain_is_free_of_tumor_where_none_was_found():
-    there = [{"kind": "brain tumor", "measurements": SIZES, "side": "left"}]
-    for findings, answer, said in (
-        ([], "yes", "Yes. BRAIN found no tumor."),
-        (there, "no", "No. BRAIN found a tumor: 12 mL, 34 mm, left."),
-    ):
-        plan = next(one for one in drawn(Truth("MRI", {"brain tumor": findings})) if one.facts["type"] == "free")
-        assert plan.facts["answer"] == answer
-        assert (
-            plan.says[1]([finding("BRAIN", {"whole tumor": {**SIZES, "side": "left"}} if findings else {})], []) == said
-        )
+def test_numbers_come_before_the_verdict_that_rests_on_them():
+    both = Truth("CT and CXR", {}, {"liver": 1300.0})
+    plan = next(one for one in drawn(both) if one.facts["type"] == "two experts")
+    lesion, shadow = (text.partition(":")[0] for text in plan.facts["answer"].split("; "))
+    told = [finding("TORSO", {lesion: SIZES}), finding("CHEST", scores={shadow.capitalize(): 0.93})]
+    said = plan.says[1](told, [])
+    assert said == f"TORSO found {lesion}: 12 mL, 34 mm. CHEST gives {shadow} 93%, so yes."
 
 
 def test_what_is_there_is_asked_for_about_as_often_as_what_is_not():
     film = Truth("CXR", {}, shadows=frozenset(["effusion", "lung nodule", "edema", "fracture"]))
     asked = [plan.facts for plan in drawn(film) if plan.facts["type"] == "presence"]
-    assert {one["about"] for one in asked if one["answer"] == "yes"} == {
-        "Effusion",
-        "Nodule",
-        "Cardiomegaly",
-        "Fracture",
-    }
-    assert sum(one["answer"] == "no" for one in asked) == 4
+    there = {one["about"] for one in asked if one["answer"] == "yes"}
+    assert there == {"Effusion", "Nodule", "Edema", "Fracture"}
+    kinds = [one["answer"] for one in asked]
+    assert kinds.count("yes") >= 8
+    assert 4 <= kinds.count("no") <= 5
 
 
 def test_both_kidneys_are_measured_by_two_calls():

@@ -6,6 +6,8 @@ import pytest
 
 from attending.errors import InputError
 from attending.evaluation.nano_benchmark import nano_dataset
+from attending.evaluation.parse import parse
+from attending.evaluation.scoring import same_findings
 from attending.evaluation.sources import samples_of
 from attending.evaluation.task import Task, find_task
 from attending.imaging import open_study
@@ -59,3 +61,31 @@ def test_it_is_made_once(folder: Path, made) -> None:
 def test_a_wrong_option_is_named(folder: Path) -> None:
     with pytest.raises(InputError, match="nano takes studies, cases, styles, questions"):
         nano_dataset(small(case=3), folder)
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer", "score"),
+    [
+        ("liver lesion: no; effusion: yes", "liver lesion: no; effusion: yes.", 1),
+        ("liver lesion: no; effusion: yes", "TORSO found no liver lesion. CHEST gives effusion 97%, so yes.", 1),
+        ("liver lesion: no; effusion: yes", "There is no liver lesion, but an effusion is present.", 1),
+        ("liver lesion: no; effusion: yes", "TORSO found no liver lesion. CHEST gives effusion 97%, so no.", 0),
+        ("liver lesion: no; effusion: yes", "TORSO found no liver lesion.", 0),
+        ("liver lesion: no; effusion: yes", "An effusion. No effusion. No liver lesion.", 0),
+        (
+            "kidney lesion: yes; lung nodule: no",
+            "TORSO found kidney lesion: 2 mL, 22 mm. TORSO found no lung nodule.",
+            1,
+        ),
+        (
+            "kidney lesion: yes; lung nodule: no",
+            "TORSO found lung nodule: 2 mL, 22 mm. TORSO found no kidney lesion.",
+            0,
+        ),
+        ("lung nodule: no; nodule: yes", "TORSO found no lung nodule. CHEST gives nodule 93%, so yes.", 1),
+        ("lung nodule: no; nodule: yes", "I cannot say.", 0),
+        ("lung nodule: no; nodule: yes", "", 0),
+    ],
+)
+def test_findings_are_compared_in_whatever_words_they_are_told(truth: str, answer: str, score: int) -> None:
+    assert same_findings(parse("text", answer), truth) == score

@@ -130,7 +130,8 @@ def test_voxels_of_a_small_class_weigh_more_by_the_root_of_its_size() -> None:
     doubtful = sure * (labels != 1)[:, None]  # even odds in those 4
     dice = (2 * 2 + 1) / (4 + 2 + 1)
     wanted = 1 - dice + math.log(2) * 2 / (2 + math.sqrt(96))
-    assert dice_cross_entropy(doubtful, labels).item() == pytest.approx(wanted)
+    assert dice_cross_entropy(doubtful, labels, 0.5).item() == pytest.approx(wanted)
+    assert dice_cross_entropy(doubtful, labels).item() == pytest.approx(1 - dice + math.log(2) * 4 / 100)
 
 
 def test_what_is_there_and_missed_costs_its_dice() -> None:

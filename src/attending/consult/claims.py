@@ -41,6 +41,8 @@ _PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s?%")
 _CHANCE = re.compile(r"\b(?:probab\w*|chance|likel\w*|confiden\w*)\b")
 _DENIED_AFTER = re.compile(r"^[\w ]*:\s*(?:no|none|negative|absent)\b|\b(?:is|are|was|were) (?:absent|not)\b")
 _DENIED_BEFORE = re.compile(r"\b(?:0|zero) (?:\w+ )?$")
+_SO = re.compile(r"%,? so (yes|no)\b")
+"""A verdict after its number, as attending-nano gives it."""
 _SIDE = re.compile(r"\b(left|right|bilateral|both sides)\b")
 _SAID = re.compile(r"^\W*(yes|no)(?=\s*(?:[,.;:!]|$)|(?<=yes)\s)", re.IGNORECASE)
 """A bare yes or no; `No effusion` is none."""
@@ -134,6 +136,8 @@ def _of_clause(clause: str, subjects: list[str]) -> Iterator[Claim]:
         percent = _PERCENT.search(after)
         if percent and (_CHANCE.search(text) or len(after[: percent.start()].split()) <= len(subject.split()) + 1):
             yield Claim("", "probability", subject, float(percent[1]) / 100)
+            if so := _SO.search(after):
+                yield Claim("", "presence" if so[1] == "yes" else "absence", subject)
             continue
         denied = any(
             pattern.search(part)

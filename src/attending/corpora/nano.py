@@ -24,8 +24,6 @@ from attending.corpora.nano_answers import (
     diameter,
     each,
     found,
-    free,
-    free_of_tumor,
     likeliest,
     likely,
     measured,
@@ -35,6 +33,7 @@ from attending.corpora.nano_answers import (
     says,
     side,
     tumor,
+    tumor_found,
     volume,
     volumes,
     yes,
@@ -168,8 +167,7 @@ def _ct(truth: Truth, words: Wordings) -> Iterator[Plan]:
         yield from _lesion(name, truth.findings.get(structures[name]["kind"], []), words)
     name = words.pick((*LESIONS, *CHEST))
     question = words.ask("free", **_names(words, structures[name]))
-    answer = yes(not _found(truth, name))
-    yield _plan("free", question, [call(("TORSO", name)), free(name)], answer, "TORSO", about=name)
+    yield _plan("free", question, [call(("TORSO", name)), found(name)], "", "TORSO", about=name)
     organ = words.pick(list(_SEAT))
     name = _SEAT[organ]
     question = words.ask("ok", **_names(words, structures[organ]))
@@ -264,7 +262,7 @@ def _brain(truth: Truth, words: Wordings) -> Iterator[Plan]:
         question = words.ask(intent, it=it, its=f"{it}s", a=f"a {it}")
         return _plan(kind, question, [asks, last], answer, "BRAIN", unit=unit, about=about or "brain tumor")
 
-    for _ in range(2):
+    for _ in range(4):
         yield plan("presence", "brain", tumor, yes(bool(there)))
     for kind, intent, last, key, unit in (
         ("diameter", "diameter", diameter("tumor core"), "longest_axial_diameter_mm", "mm"),
@@ -278,19 +276,20 @@ def _brain(truth: Truth, words: Wordings) -> Iterator[Plan]:
         it = {"peritumoral edema": "edema around the tumor"}.get(part, part)
         yield plan("part", "part", volume(part), "", "mL", it, part)
         yield plan("segment", "segment", outlined("whole tumor"), "")
-    yield _plan("free", words.ask("free brain"), [asks, free_of_tumor], yes(not there), "BRAIN", about="brain tumor")
-    yield _plan("report", words.ask("report"), [asks, found("whole tumor")], "", "BRAIN")
+    for _ in range(2):
+        yield _plan("free", words.ask("free brain"), [asks, tumor_found], "", "BRAIN", about="brain tumor")
+    yield _plan("report", words.ask("report"), [asks, tumor_found], "", "BRAIN")
     yield _missing("BRAIN", words.ask("brain", it="brain tumor"), "brain tumor")
 
 
 def _film(truth: Truth, words: Wordings) -> Iterator[Plan]:
     asks, findings = call(("CHEST", "")), wording()["findings"]
     there = [name for name, table in findings.items() if table["kind"] in truth.shadows]
-    for name in _balanced(list(findings), there, words):
+    for name in (*_balanced(list(findings), there, words), *there, words.pick(list(findings))):
         yield _plan("presence", _asked(name, words), [asks, says(name)], yes(name in there), "CHEST", about=name)
-    name = words.pick(list(wording()["findings"]))
-    question = words.ask("likely", it=words.of(wording()["findings"][name], "said"))
-    yield _plan("probability", question, [asks, likely(name)], "", "CHEST", about=name)
+    for name in words.rng.permutation(list(findings))[:2].tolist():
+        question = words.ask("likely", it=words.of(findings[name], "said"))
+        yield _plan("probability", question, [asks, likely(name)], "", "CHEST", about=name)
     yield _plan("report", words.ask("report"), [asks, likeliest], ", ".join(map(spoken, there)) or "nothing", "CHEST")
     name = words.pick(list(wording()["findings"]))
     question = words.ask("finding", it=words.of(wording()["findings"][name], "said"))
@@ -362,7 +361,7 @@ def unaided(plan: Plan) -> Plan | None:
     """The same question where no expert is on offer: what a look at the picture can tell, else that it cannot."""
     kind, answer = plan.facts["type"], plan.facts["answer"]
     facts = {**plan.facts, "calls": ""}
-    if kind in ("presence", "free"):
+    if kind == "presence":
         text = f"{answer.capitalize()}."
     elif kind == "side":
         text = f"It is on the {answer}."

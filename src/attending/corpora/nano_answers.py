@@ -58,21 +58,16 @@ def present(name: str) -> Answer:
 
 
 def found(name: str) -> Answer:
-    """What was found, without a yes or no."""
+    """What was found, without a yes or no: which of them is right depends on how it was asked."""
     return _if_found(name, _FOUND, _NONE)
-
-
-def free(name: str) -> Answer:
-    """Is it free of that? Yes where nothing was found."""
-    return _if_found(name, f"No. {_FOUND}", f"Yes. {_NONE}")
 
 
 _TUMOR = "{expert} found a tumor: {mL} mL, {mm} mm, {side}."
 _NO_TUMOR = "{expert} found no tumor."
 tumor = _if_found("whole tumor", f"Yes. {_TUMOR}", f"No. {_NO_TUMOR}")
 """Is there a brain tumor?"""
-free_of_tumor = _if_found("whole tumor", f"No. {_TUMOR}", f"Yes. {_NO_TUMOR}")
-"""Is the brain free of tumor?"""
+tumor_found = _if_found("whole tumor", _TUMOR, _NO_TUMOR)
+"""The same of a brain tumor."""
 
 
 def count(name: str) -> Answer:
@@ -142,18 +137,15 @@ def measured(findings: Sequence[Finding], told: Sequence[str]) -> str:
 
 
 def each(*names: str) -> Answer:
-    """Yes or no for each of several structures."""
-    return lambda findings, told: (
-        f"{'; '.join(f'{name}: {yes(_facts(findings, name) is not None)}' for name in names)}."
-    )
+    """What was found of each of several structures."""
+    return lambda findings, told: " ".join(found(name)(findings, told) for name in names)
 
 
 def one_each(lesion: str, name: str) -> Answer:
-    """Yes or no for a lesion on CT and a finding on a radiograph."""
+    """Both of a lesion on CT and a finding on a radiograph, the number before the verdict."""
 
     def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
-        lesions = yes(_facts(findings, lesion) is not None)
-        return f"{lesion}: {lesions}; {spoken(name)}: {yes(_score(findings, name) >= _YES)}."
+        return f"{found(lesion)(findings, told)} {says(name)(findings, told)}"
 
     return answer
 
@@ -167,7 +159,7 @@ def says(name: str) -> Answer:
 
     def answer(findings: Sequence[Finding], told: Sequence[str]) -> str:
         score = _score(findings, name)
-        return f"{'Yes' if score >= _YES else 'No'}. {_expert(findings, True)} gives {spoken(name)} {100 * score:.0f}%."
+        return f"{_expert(findings, True)} gives {spoken(name)} {100 * score:.0f}%, so {yes(score >= _YES)}."
 
     return answer
 

@@ -21,7 +21,7 @@ _FIRST = {"ct": 30_000, "mri": 31_000, "cxr": 32_000, "ct+cxr": 33_000}
 _DEFAULTS = {"studies": ["cxr", "mri", "ct", "ct+cxr"], "cases": 16, "styles": ["C", "D"], "questions": 5}
 _MODALITY = {"ct": "CT", "mri": "MRI", "cxr": "CXR", "ct+cxr": "CT"}
 _MEASURED = ("count", "diameter", "volume", "organ volume", "side")
-_UNJUDGED = ("missing", "segment", "organs", "report", "probability", "part", "ok", "two volumes")
+_UNJUDGED = ("missing", "segment", "organs", "report", "probability", "part", "ok", "free", "two volumes")
 """Types of question whose right answer the truth alone does not tell."""
 
 

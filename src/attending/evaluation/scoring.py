@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from attending.consult.claims import claims
 from attending.evaluation.metrics import SCORERS as _SCORERS
 from attending.evaluation.metrics import Row, Scorer
 from attending.evaluation.parse import Parsed, clean, parse
@@ -33,7 +34,21 @@ def verbatim(parsed: Parsed, reference: Any) -> float:
     return float(parsed.valid and str(parsed.value).strip().lower() == str(reference).strip().lower())
 
 
-SCORERS: dict[str, Scorer] = {**_SCORERS, "declines": declines, "verbatim": verbatim}
+def same_findings(parsed: Parsed, reference: Any) -> float:
+    """1 when all that the reference says is there, or not, the answer says too, in whatever words the checks read."""
+    told, wanted = (_stated(str(text)) for text in (parsed.value if parsed.valid else "", reference))
+    return float(bool(wanted) and all(told.get(subject) == verdicts for subject, verdicts in wanted.items()))
+
+
+def _stated(text: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for claim in claims(text, "", frozenset(), frozenset()):
+        if claim.kind in ("presence", "absence"):
+            found.setdefault(claim.subject, set()).add(claim.kind)
+    return found
+
+
+SCORERS: dict[str, Scorer] = {**_SCORERS, "declines": declines, "same_findings": same_findings, "verbatim": verbatim}
 """What a task's `scorer` may be."""
 
 

@@ -59,6 +59,7 @@ class Examiner(nn.Module):
         super().__init__()
         self.network, self._device = network, device
         self._segments, self._overlapping = recipe.task == "segmentation", recipe.overlapping
+        self._balance = recipe.balance
 
     def forward(self, one: Images) -> torch.Tensor:
         """The summed loss."""
@@ -67,7 +68,9 @@ class Examiner(nn.Module):
         logits = logits[0] if isinstance(logits, tuple | list) else logits
         if not self._segments:
             return findings(logits, truth)
-        return dice_binary(logits, truth) if self._overlapping else dice_cross_entropy(logits, truth[:, 0].long())
+        if self._overlapping:
+            return dice_binary(logits, truth)
+        return dice_cross_entropy(logits, truth[:, 0].long(), self._balance)
 
 
 class Examination:

@@ -62,6 +62,9 @@ class ExpertRecipe:
     foreground: float = 0.7
     """Segmentation: share of the windows that are drawn around a voxel of some label; less where labels are lesions
     alone, or what merely looks like one is not learned."""
+    balance: float = 0.0
+    """Segmentation of labels that exclude each other: how much more small classes count; see
+    `objectives.dice_cross_entropy`."""
     brightness: float = 0.1
     """Greatest change of level and contrast in training, on the scale that `scale` gives."""
     noise: float = 0.05
@@ -97,8 +100,9 @@ class ExpertRecipe:
             raise InputError("rate is above 0, clip is above 0, warmup and weight_decay are 0 to below 1", field="rate")
         if not 0 <= self.missing < 1 or self.brightness < 0 or self.noise < 0:
             raise InputError("missing is 0 to below 1, brightness and noise are 0 or more", field="missing")
-        if not 0 <= self.foreground <= 1:
-            raise InputError("expected a share of 0 to 1", field="foreground", value=self.foreground)
+        for name, value in (("foreground", self.foreground), ("balance", self.balance)):
+            if not 0 <= value <= 1:
+                raise InputError("expected 0 to 1", field=name, value=value)
         self._check_task()
 
     def _check_task(self) -> None:

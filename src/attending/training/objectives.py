@@ -71,21 +71,22 @@ def findings(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     return ((losses * known).sum(1) / known.sum(1).clamp(min=1)).sum()
 
 
-def dice_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def dice_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, balance: float = 0.0) -> torch.Tensor:
     """One minus the mean Dice of the foreground classes that an image has, plus cross-entropy, summed over images.
 
     Classes that an image has none of are left to the cross-entropy: a Dice of theirs would punish the faintest
-    suspicion, and a network would learn never to see what is rare (soft Dice as in arXiv 1606.04797). A voxel counts in
-    the cross-entropy by one over the root of its class' voxels in the image: as it is, a lesion of a hundred voxels
-    among a quarter of a million moves nothing while the network holds it for impossible.
+    suspicion, and a network would learn never to see what is rare (soft Dice as in arXiv 1606.04797).
 
     Args:
         logits: `[images, classes, X, Y, Z]`, class 0 being the background.
         labels: `[images, X, Y, Z]` int64.
+        balance: A voxel counts in the cross-entropy by its class' number of voxels in the image to the power of minus
+            this. At 0 a lesion of a hundred voxels among a quarter of a million moves nothing while the network holds
+            it for impossible; at 0.5 it does, but what is found comes out too large.
     """
     logits = logits.float()
     wanted = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1).float()
-    weight = wanted.flatten(2).sum(2).clamp(min=1).rsqrt().gather(1, labels.flatten(1))
+    weight = wanted.flatten(2).sum(2).clamp(min=1).pow(-balance).gather(1, labels.flatten(1))
     entropy = (functional.cross_entropy(logits, labels, reduction="none").flatten(1) * weight).sum(1) / weight.sum(1)
     return (1 - _dice(logits.softmax(1)[:, 1:], wanted[:, 1:]) + entropy).sum()
 
