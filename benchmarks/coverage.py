@@ -189,7 +189,8 @@ def main() -> None:
     options = parser.parse_args()
     small = [(60, 0.95), *((patients, truth) for truth in (0.85, 0.95, 0.98) for patients in (10, 20))]
     for patients, truth in [*PROPORTIONS, *small] if "proportion".startswith(options.case) else ():
-        print(f"{proportion(patients, truth):.3f}  proportion {truth}, {patients} patients (exact)", flush=True)
+        hard = "" if (patients, truth) in PROPORTIONS else ", not promised"
+        print(f"{proportion(patients, truth):.3f}  proportion {truth}, {patients} patients (exact{hard})", flush=True)
     for name, case in (PROMISED | HARD).items():
         if name.startswith(options.case):
             hard = "  (not promised)" if name in HARD else ""

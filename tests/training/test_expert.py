@@ -13,8 +13,10 @@ from toys import picture
 from attending.errors import InputError
 from attending.experts import run_expert
 from attending.experts.bundle import read_bundle
+from attending.experts.classifier import pooled
 from attending.experts.registry import read_card
 from attending.imaging import open_study
+from attending.phantom import seeds_of
 from attending.training.data import DataError
 from attending.training.expert import Examination, calibration, train_expert
 from attending.training.expert_recipe import ExpertRecipe
@@ -145,6 +147,66 @@ def test_a_classification_expert_learns_from_a_table_with_gaps(tmp_path: Path) -
         pixels = np.asarray(picture(shape, 99).convert("L"), np.float32)[None]
         with torch.no_grad():
             assert (network(scale.scale(torch.from_numpy(pixels))[None])[0] > 0).tolist() == wanted
+
+
+MAPS: dict[str, Any] = {
+    "name": "toy-map", "task": "classification", "modality": "DX", "labels": {0: "Effusion", 1: "Cardiomegaly"},
+    "network": {"_target_": "DynUNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 2,
+                "kernel_size": [3, 3, 3], "strides": [2, 2, 2], "upsample_kernel_size": [2, 2], "filters": [8, 8, 8],
+                "norm_name": "batch"},
+    "data": {"phantom": "cxr", "count": 2}, "patch": [64, 64],
+    "scale": {"_target_": "ScaleIntensity", "minv": -1, "maxv": 1},
+    "rate": 1e-2, "steps": 30, "batch": 4, "dtype": "float32",
+}  # fmt: skip
+
+
+def film(where: int | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A dark field with noise, and at a column a small bright square; its masks, of which the second is empty."""
+    masks = np.zeros((2, 64, 64), np.uint8)
+    if where is not None:
+        masks[0, 30:36, where : where + 6] = 1
+    return np.random.default_rng(seed).normal(-0.5, 0.1, (1, 64, 64)) + masks[:1], masks
+
+
+def test_a_network_that_maps_findings_learns_where_and_whether(tmp_path: Path) -> None:
+    """From the masks of two films it finds the square anywhere on others; one pixel in a thousand decides."""
+    cases = tmp_path / "out" / "cases"
+    cases.mkdir(parents=True)
+    recipe = build(ExpertRecipe, MAPS)
+    for seed, where in zip(seeds_of("train", 0, 2), (20, None), strict=True):
+        image, masks = film(where, seed)
+        np.savez(cases / f"cxr-{seed}.npz", image=image.astype(np.float16), truth=masks)
+    network = read_bundle(train_expert(recipe, tmp_path / "out", lambda told: None, lambda text: None)).network()
+    with torch.no_grad():
+        there, absent = (network(torch.from_numpy(film(where, 9)[0][None].astype(np.float32))) for where in (44, None))
+    assert there.shape == (1, 2, 32, 32)
+    assert pooled(there)[0, 0] > 0 > pooled(absent)[0, 0]
+    row, column = np.unravel_index(int(there[0, 0].argmax()), (32, 32))
+    assert 14 <= row <= 18
+    assert 21 <= column <= 25
+
+
+def test_the_likeliest_thousandth_of_a_film_decides() -> None:
+    maps = torch.full((1, 2, 50, 40), -4.0)
+    maps[0, 0, 3, 7:9] = torch.tensor([6.0, 4.0])
+    maps[0, 1, 3, 7] = 6.0
+    assert pooled(maps).tolist() == [[5.0, 1.0]]
+    assert pooled(maps[..., :5, :5])[0, 0] == -4.0, "a map of a few points has one that decides"
+
+
+def test_radiographs_become_cases_with_masks_where_the_film_shows_them(tmp_path: Path) -> None:
+    """An effusion lies low on its side, and patients' right is at the left of the film."""
+    from attending.phantom import generate
+    from attending.training.expert_cases import shadows
+
+    recipe = build(ExpertRecipe, MAPS)
+    for side, half in (("right", np.s_[:, :32]), ("left", np.s_[:, 32:])):
+        case = generate("cxr", 5, findings=[f"effusion:side={side}", "cardiomegaly"])
+        fluid, heart = shadows(recipe, case)
+        assert fluid[half].sum() > 0.9 * fluid.sum() > 0
+        assert np.average(np.arange(64), weights=fluid.sum(1)) > 32
+        assert heart.any()
+    assert not shadows(recipe, generate("cxr", 5, findings=[])).any()
 
 
 def test_phantoms_become_cases_with_the_channels_asked_for(tmp_path: Path) -> None:

@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
 _SIDES = (8, 4096)
 """Of the picture that a network sees."""
+_MAPS = 4
+"""Dimensions of maps of logits: images, findings, rows, columns."""
+_SEEN = 1000
+"""A finding is as likely as the mean logit of the thousandth of the film where it is likeliest."""
 
 
 class Classifier(BundleExpert):
-    """A bundle whose network takes one radiograph and returns a logit for each finding of its metadata.
+    """A bundle whose network takes one radiograph and returns a logit, or a map of logits, for each of its findings.
 
     The metadata also says the size of the picture (`input_size`), and may hold `calibration`: by finding the slope and
     offset of Platt's line, so that `sigmoid(slope * logit + offset)` is how often it is there among cases like this.
@@ -82,7 +86,8 @@ class Classifier(BundleExpert):
         film = as_seen(grey(image), self._size())
         with torch.inference_mode():
             out: Any = self.network(self.bundle.recipe().scale(film)[None])
-        logits = torch.as_tensor(out[0] if isinstance(out, tuple | list) else out).double().reshape(-1).tolist()
+        out = torch.as_tensor(out[0] if isinstance(out, tuple | list) else out).double()
+        logits = (pooled(out) if out.ndim == _MAPS else out).reshape(-1).tolist()
         if len(logits) != len(lines) or not all(map(math.isfinite, logits)):
             raise ExpertError(f"the network did not return a number for each of its {len(lines)} findings")
         return {
@@ -139,6 +144,12 @@ def as_seen(levels: npt.NDArray[Any], size: tuple[int, ...]) -> torch.Tensor:
 
     film = torch.from_numpy(np.ascontiguousarray(levels, np.float32))[None, None]
     return torch.nn.functional.interpolate(film, tuple(size), mode="bilinear", antialias=True)[0]
+
+
+def pooled(maps: torch.Tensor) -> torch.Tensor:
+    """Logits `[images, findings]` of maps of them, `[images, findings, rows, columns]`."""
+    flat = maps.flatten(2)
+    return flat.topk(max(1, flat.shape[2] // _SEEN), dim=2).values.mean(2)
 
 
 def likely(scores: Mapping[str, float]) -> str:

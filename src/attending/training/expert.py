@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from attending import __version__
 from attending.corpora.mixture import permuted
 from attending.errors import InputError, NotAvailableError
+from attending.experts.classifier import pooled
 from attending.training import checkpoint
 from attending.training.augment import moved, vary, without_some
 from attending.training.expert_cases import gather
@@ -67,7 +69,7 @@ class Examiner(nn.Module):
         logits = self.network(one.images.to(self._device))
         logits = logits[0] if isinstance(logits, tuple | list) else logits
         if not self._segments:
-            return findings(logits, truth)
+            return _seen(logits, truth)
         if self._overlapping:
             return dice_binary(logits, truth)
         return dice_cross_entropy(logits, truth[:, 0].long(), self._balance)
@@ -84,7 +86,8 @@ class Examination:
             from attending.experts.bundle import read_bundle
 
             _copy(read_bundle(Path(recipe.start).expanduser()).network(), network, recipe.start)
-        self.module = Examiner(network, recipe, world.device).to(world.device)
+        layout = torch.channels_last if recipe.task == "classification" else torch.preserve_format  # a third faster
+        self.module = Examiner(network, recipe, world.device).to(world.device, memory_format=layout)
 
     def groups(self) -> list[dict[str, Any]]:
         """See `Work`."""
@@ -102,13 +105,15 @@ class Examination:
             key = np.random.default_rng([self._recipe.seed, epoch]).bytes(16)
             draw = np.random.default_rng([self._recipe.seed, position])
             found, truth = self._window(self._cases[permuted(within, len(self._cases), key)], draw)
-            image = torch.from_numpy(found)
+            image, there = torch.from_numpy(found), torch.from_numpy(np.ascontiguousarray(truth))
             if self._recipe.task == "classification":
-                image = moved(image, draw)
+                both = torch.cat([image, there.float()]) if there.ndim == image.ndim else image
+                both = moved(both, draw)
+                image, there = both[:1], (both[1:] > 0.5).to(there.dtype) if len(both) > 1 else there
             image = vary(image, draw, self._recipe.brightness, self._recipe.noise)
             if self._recipe.missing:
                 image = without_some(image, draw, self._recipe.missing)
-            drawn.append((image, torch.from_numpy(np.ascontiguousarray(truth))))
+            drawn.append((image, there))
         return [_stacked(drawn)]
 
     def _window(self, path: Path, draw: np.random.Generator) -> tuple[Any, Any]:
@@ -152,6 +157,19 @@ def _stacked(drawn: Sequence[tuple[torch.Tensor, ...]]) -> Images:
     return Images(images, truths)
 
 
+def _seen(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """The loss of findings on films: whether each is there, and where both sides tell, where."""
+    if logits.ndim == truth.ndim == 4:
+        masks = functional.adaptive_max_pool2d(truth.float(), logits.shape[2:])
+        return findings(pooled(logits), _there(truth)) + dice_binary(logits, masks)
+    return findings(pooled(logits) if logits.ndim == 4 else logits, _there(truth))
+
+
+def _there(truth: torch.Tensor) -> torch.Tensor:
+    """0, 1 or NaN by finding `[images, findings]`, of masks or of that itself."""
+    return truth.flatten(2).amax(2).float() if truth.ndim == 4 else truth
+
+
 def build_network(recipe: ExpertRecipe) -> nn.Module:
     """The recipe's network, tried on an empty window.
 
@@ -178,7 +196,8 @@ def build_network(recipe: ExpertRecipe) -> nn.Module:
         raise InputError(f"cannot be built or run on {inputs} x {recipe.patch}: {error}", field="network") from error
     out = out[0] if isinstance(out, tuple | list) else out
     expected = (1, wanted, *(recipe.patch if recipe.task == "segmentation" else ()))
-    if tuple(out.shape) != expected:
+    maps = recipe.task == "classification" and out.ndim == 4
+    if tuple(out.shape[:2] if maps else out.shape) != expected:
         shape = " x ".join(map(str, out.shape))
         raise InputError(f"gives {shape}, the labels need {' x '.join(map(str, expected))}", field="network")
     return network
@@ -260,8 +279,9 @@ def _calibrated(work: Examination, names: Mapping[int, str]) -> dict[str, tuple[
     work.module.eval()
     batches = work.held_out()
     with torch.no_grad():
-        logits = torch.cat([work.module.network(one.images) for one in batches])
-    lines = calibration(logits, torch.cat([one.truth for one in batches]))
+        out = torch.cat([work.module.network(one.images) for one in batches])
+    logits = pooled(out) if out.ndim == 4 else out
+    lines = calibration(logits, _there(torch.cat([one.truth for one in batches])))
     return dict(zip(names.values(), lines, strict=True))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,12 @@ from attending.spatial import resample, same_grid
 from attending.training.data import DataError
 from attending.training.expert_recipe import ExpertRecipe, Volumes
 
+if TYPE_CHECKING:
+    from attending.phantom import Case
+
 Truth = npt.NDArray[np.generic]
+_COVERED = 0.5
+"""Share of a pixel from which on it belongs to a shadow."""
 
 
 def preparation(recipe: ExpertRecipe) -> Preparation:
@@ -38,8 +43,8 @@ def gather(recipe: ExpertRecipe, source: Volumes, folder: Path, tell: Callable[[
     """Prepare every case of a source into `folder`, unless it is there already.
 
     Returns:
-        Files with `image` `[C, X, Y, Z]` (radiographs `[1, rows, columns]`) float16 and `truth`: label ids or masks, or
-        0, 1 and NaN for each finding.
+        Files with `image` `[C, X, Y, Z]` (radiographs `[1, rows, columns]`) float16 and `truth`: label ids or masks; of
+        a radiograph 0, 1 and NaN for each finding, or where it is known masks `[findings, rows, columns]`.
 
     Raises:
         DataError: All cases that cannot be used.
@@ -64,7 +69,8 @@ def gather(recipe: ExpertRecipe, source: Volumes, folder: Path, tell: Callable[[
 
 def _keep(path: Path, image: torch.Tensor, truth: Truth) -> None:
     aside = path.with_name(f".{path.stem}-{os.getpid()}.npz")
-    np.savez(aside, image=image.numpy().astype(np.float16), truth=truth)
+    save = np.savez_compressed if image.ndim == 3 else np.savez  # masks of films are mostly nothing
+    save(aside, image=image.numpy().astype(np.float16), truth=truth)
     aside.replace(path)
 
 
@@ -89,15 +95,25 @@ def _phantoms(recipe: ExpertRecipe, source: Volumes) -> list[tuple[str, Make]]:
         case = generate(kind, seed, source.styles[seed % len(source.styles)])
         if kind == "cxr":
             film = slice_picture(case.volumes["frontal"], "coronal", index=0)
-            there = {CLASSES[finding.kind] for finding in case.visits[-1].findings}
-            return _radiograph(recipe, film.pixels[..., 0]), np.array(
-                [name in there for name in recipe.labels.values()], np.float32
-            )
+            return _radiograph(recipe, film.pixels[..., 0]), shadows(recipe, case)
         names = recipe.sequences or tuple(case.volumes)[:1]
         return _segmented(recipe, [case.volumes[name] for name in names], case.labels)
 
     seeds = seeds_of(source.split, source.first, source.count)
     return [(f"{kind}-{seed}", partial(make, seed)) for seed in seeds]
+
+
+def shadows(recipe: ExpertRecipe, case: Case) -> Truth:
+    """Masks `[findings, rows, columns]` on the network's grid: those of a case lie along R and S, a film from above."""
+    visit = case.visits[-1]
+    masks = dict(zip(visit.channels, visit.labels.array[:, :, 0, :], strict=True))
+    found = {name: np.zeros(recipe.patch, bool) for name in recipe.labels.values()}
+    for finding in visit.findings:
+        name = CLASSES[finding.kind]
+        if name in found:
+            shadow = masks["heart" if finding.kind == "cardiomegaly" else finding.id]
+            found[name] |= as_seen(np.flip(shadow.T), recipe.patch)[0].numpy() > _COVERED
+    return np.stack(list(found.values())).astype(np.uint8)
 
 
 def _decathlon(recipe: ExpertRecipe, source: Volumes) -> list[tuple[str, Make]]:
