@@ -13,6 +13,7 @@ from attending.consult import Attending, Options
 from attending.errors import InputError, NotAvailableError
 from attending.imaging import open_study
 from attending.model import RemoteModel, Sampling
+from attending.serving.replies import Live
 
 CALL = '<tool_call>{"name": "CXR", "arguments": {}}</tool_call>'
 CHEST = {"attending": {"modality": "CXR", "body_part": "CHEST"}}
@@ -145,6 +146,15 @@ def test_a_stream_never_tells_a_text_that_turned_into_a_call() -> None:
         chunks = list(stream)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "An effusion."
     assert chunks[-1].attending["findings"][0]["expert"] == "CXR"
+
+
+def test_space_before_the_models_words_makes_no_second_answer() -> None:
+    """The sentence on the study comes first, the model's own words begin with a space that the answer trims."""
+    live = Live("")
+    sent = [live.add(piece) for piece in ("Unlike the phantoms.\n\n", "  The heart", " is large. ")]
+    sent.append(live.rest("Unlike the phantoms.\n\nThe heart is large. No more."))
+    assert "".join(sent).split() == ["Unlike", "the", "phantoms.", "The", "heart", "is", "large.", "No", "more."]
+    assert live.rest("Another answer.") == "\n\nAnother answer."
 
 
 def test_how_the_text_is_chosen_is_the_requests_or_the_servers() -> None:

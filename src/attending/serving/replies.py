@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from typing import Any
@@ -110,8 +111,12 @@ class Live:
         return self._send(certain.rstrip()[len(self.sent) :])
 
     def rest(self, answer: str) -> str:
-        """What is left of the answer at its end; all of it, as a paragraph, where the model began anew."""
-        return self._send(answer[len(self.sent) :] if answer.startswith(self.sent) else f"\n\n{answer}")
+        """What is left of the answer at its end; all of it, as a paragraph, where the model began anew.
+
+        Space is trimmed in an answer, so what was sent may have more of it.
+        """
+        sent = re.match(r"\s+".join(map(re.escape, self.sent.split())), answer)
+        return self._send(answer[sent.end() :] if sent else f"\n\n{answer}")
 
     def _send(self, text: str) -> str:
         self.sent += text
