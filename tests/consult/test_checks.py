@@ -117,6 +117,14 @@ def test_a_verdict_after_a_probability_is_a_claim_of_its_own():
     assert ("presence", "contradicted") in judged(wrong, CHEST, question="?")
 
 
+def test_what_is_found_with_a_small_probability_is_not_found():
+    assert ("presence", "contradicted") in judged("CXR finds pneumothorax (8%).", CHEST, question="Report.")
+    assert {verdict for _, verdict in judged("CXR found no pneumothorax (8%).", CHEST, question="Report.")} == {
+        "supported"
+    }
+    assert ("presence", "contradicted") not in judged("CXR gives pneumothorax 8%.", CHEST, question="Report.")
+
+
 def test_probabilities_decide_what_a_classifier_says():
     said = judged("There is a pleural effusion. No pneumothorax.", CHEST, question="Describe the image.")
     assert said == [("presence", "supported"), ("absence", "supported")]

@@ -43,6 +43,7 @@ _DENIED_AFTER = re.compile(r"^[\w ]*:\s*(?:no|none|negative|absent)\b|\b(?:is|ar
 _DENIED_BEFORE = re.compile(r"\b(?:0|zero) (?:\w+ )?$")
 _SO = re.compile(r"%,? so (yes|no)\b")
 """A verdict after its number, as attending-nano gives it."""
+_FOUND = re.compile(r"\b(?:finds?|found|shows?|sees?|reveals?|detects?|identifies|there (?:is|are))\b")
 _SIDE = re.compile(r"\b(left|right|bilateral|both sides)\b")
 _SAID = re.compile(r"^\W*(yes|no)(?=\s*(?:[,.;:!]|$)|(?<=yes)\s)", re.IGNORECASE)
 """A bare yes or no; `No effusion` is none."""
@@ -133,16 +134,18 @@ def _of_clause(clause: str, subjects: list[str]) -> Iterator[Claim]:
         at = word.start() if word else len(text)
         ahead = _NOT_ONLY.sub("", text[:at])
         after = text[at:]
+        denied = any(
+            pattern.search(part)
+            for pattern, part in ((_NEGATION, ahead), (_DENIED_BEFORE, ahead), (_DENIED_AFTER, after))
+        )
         percent = _PERCENT.search(after)
         if percent and (_CHANCE.search(text) or len(after[: percent.start()].split()) <= len(subject.split()) + 1):
             yield Claim("", "probability", subject, float(percent[1]) / 100)
             if so := _SO.search(after):
                 yield Claim("", "presence" if so[1] == "yes" else "absence", subject)
+            elif _FOUND.search(ahead) and not _CHANCE.search(text):
+                yield Claim("", "absence" if denied else "presence", subject)
             continue
-        denied = any(
-            pattern.search(part)
-            for pattern, part in ((_NEGATION, ahead), (_DENIED_BEFORE, ahead), (_DENIED_AFTER, after))
-        )
         yield Claim("", "absence" if denied else "presence", subject)
         sides = {found[1] for found in _SIDE.finditer(text)}
         if not denied and sides:
