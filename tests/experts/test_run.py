@@ -1,6 +1,8 @@
 """Whatever an expert does, a call ends in a finding, and only a sound one is done (faults 19 and 30)."""
 
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -215,3 +217,26 @@ def test_a_flat_image_is_no_volume():
     assert "at least 4 slices" in run_expert(StandIn(finding, card), study_of(flat)).text
     flat.kind = "image"
     assert "examines a volume" in run_expert(StandIn(finding, card), study_of(flat)).text
+
+
+def test_two_experts_may_load_their_libraries_at_once() -> None:
+    """In a new process, whose first question asks two of them, as every first question about two modalities does."""
+    code = """
+import importlib, threading
+from attending.experts import embedded
+torso, brain, chest = embedded()
+gate, broken = threading.Barrier(2), []
+def load(how):
+    gate.wait()
+    try:
+        how()
+    except BaseException as error:
+        broken.append(repr(error))
+ways = [lambda: importlib.import_module("attending.experts.segment"), lambda: chest.bundle.network()]
+threads = [threading.Thread(target=load, args=(way,)) for way in ways]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(broken)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -49,11 +49,12 @@ class Recipe:
 
     def scale(self, image: torch.Tensor) -> torch.Tensor:
         """Apply the intensity transforms to `[C, X, Y, Z]`."""
-        import monai.transforms
         import torch
 
+        from attending.experts.monai_parts import transforms
+
         for name, arguments in self.intensity:
-            image = getattr(monai.transforms, name)(**arguments)(image)
+            image = getattr(transforms, name)(**arguments)(image)
         return torch.as_tensor(image).float()
 
 
@@ -166,7 +167,7 @@ class Bundle:
                 damaged.
         """
         self.check()
-        import monai.networks.nets as nets
+        from attending.experts.monai_parts import nets
 
         name, arguments = self._network_def()
         if not re.fullmatch(r"[A-Za-z]\w*", name) or not callable(getattr(nets, name, None)):

@@ -29,7 +29,7 @@ _TORSO = ExpertCard(
     overview="organs, lesions and fluid on CT of chest and abdomen; learned from synthetic studies alone",
     accuracy="on synthetic studies only: see its model card",
     licence="Apache-2.0",
-    version="0.2.0",
+    version="0.3.0",
 )
 _BRAIN = ExpertCard(
     name="BRAIN",
@@ -51,7 +51,7 @@ _CHEST = ExpertCard(
     overview="eight findings on chest radiographs; learned from synthetic studies alone",
     accuracy="on synthetic studies only: see its model card",
     licence="Apache-2.0",
-    version="0.2.0",
+    version="0.3.0",
 )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from monai.data.utils import compute_importance_map, dense_patch_slices
 
 from attending.experts.card import ExpertError
 from attending.experts.device import precision
 from attending.experts.expert import step
+from attending.experts.monai_parts import compute_importance_map, dense_patch_slices
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
 _MULTIPLE = 32  # a window's side is a multiple of this, so that networks can halve it five times

@@ -179,7 +179,7 @@ def build_network(recipe: ExpertRecipe) -> nn.Module:
         NotAvailableError: MONAI is not installed.
     """
     try:
-        import monai.networks.nets as nets
+        from attending.experts.monai_parts import nets
     except ImportError as error:
         raise NotAvailableError("experts are trained with MONAI: pip install 'attending[experts]'") from error
     name = str(recipe.network.get("_target_", "")).rpartition(".")[2]
