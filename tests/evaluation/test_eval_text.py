@@ -1,7 +1,9 @@
 """BLEU, ROUGE-L, METEOR and CIDEr are those of pycocoevalcap, sacrebleu, rouge-score and nltk, on the same tokens."""
 
 import random
+import sys
 
+import absl.logging
 import numpy as np
 import pytest
 import sacrebleu
@@ -24,6 +26,9 @@ from attending.evaluation.text import (
     sacre_bleu,
     stem,
 )
+
+# absl, which rouge_score brings, closes its stream when a server sets up logging: not that of pytest, please.
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 WORDS = ["effusion", "effusions", "normal", "lung", "lungs", "opacity", "opacities", *(f"w{i}" for i in range(200))]
 
