@@ -1,12 +1,12 @@
-"""What each of attending-nano's stages is worth: the recipe without each in turn, all as short, on the same questions.
+"""What each of attending-nano's stages is worth: the recipe without each in turn, the last stage as short for all.
 
-Every variant goes on from what the finished run has before its gap, and takes `--steps` of every later stage; one
-without `experts` is the model that `whole` has before that stage. Printed: the loss on held-out conversations, and what
-`benchmarks/nano.py table` says of 160 questions that nothing was learned from. Go on with the same command after any
-interruption; `--only` shares the work between processes.
+Every variant goes on from what the finished run has before its gap: the stages up to the last take what the recipe says,
+the last takes `--steps`. The one without `experts` is the run's model before that stage, with nothing trained.
+Printed: the loss on held-out conversations, and what `benchmarks/nano.py table` says of 160 questions that nothing was
+learned from. Go on with the same command after any interruption; `--only` shares the work between processes.
 
     attending train nano --out runs/nano
-    python benchmarks/stages.py runs/nano runs/stages [--steps 30] [--only whole,experts]
+    python benchmarks/stages.py runs/nano runs/stages [--steps 60] [--only whole,experts]
 """
 
 import argparse
@@ -35,24 +35,24 @@ _TASK = "options: {studies: [cxr, mri, ct, ct+cxr], cases: 16,"
 def variant(recipe: Recipe, run: Path, without: str, steps: int) -> Recipe:
     """The recipe without a stage, from the last stage before it."""
     names = [stage.name for stage in recipe.stages]
-    gap = names.index("instruct" if without == "whole" else without)
-    start = f"{gap}-{names[gap - 1]}/model" if gap else "start"
-    later = recipe.stages[gap + (without != "whole") :]
-    short = [replace(stage, steps=steps, batch=16, evaluate_every=steps, save_every=10) for stage in later]
-    return replace(recipe, name=f"nano-{without}", init=Init(model=str(run / start)), stages=tuple(short))
+    first = names.index("experts") if without == "whole" else names.index(without) + 1
+    before = first - (without != "whole")
+    start = f"{before}-{names[before - 1]}/model" if before else "start"
+    *later, last = recipe.stages[first:]
+    last = replace(last, steps=steps, evaluate_every=steps)
+    return replace(recipe, name=f"nano-{without}", init=Init(model=str(run / start)), stages=(*later, last))
 
 
 def train_variant(run: Path, work: Path, without: str, steps: int) -> Path:
     """The variant's model; trained unless it is there."""
     if without == "experts":
-        return work / "whole" / "1-instruct" / "model"
+        return run / "3-instruct" / "model"
     out = work / without
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "data").exists():
         (out / "data").symlink_to((run / "data").resolve())
-    recipe = variant(read_recipe("nano"), run.resolve(), without, steps)
     print(f"{without}: training", file=sys.stderr, flush=True)
-    return train(recipe, out, lambda told: None, lambda text: None)
+    return train(variant(read_recipe("nano"), run.resolve(), without, steps), out, lambda told: None, lambda text: None)
 
 
 def evaluate(model: Path, out: Path, task: Path, cache: Path) -> dict[str, str]:
@@ -70,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a finished run of the recipe nano")
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--only", default=",".join(WITHOUT))
     parser.add_argument("--cache", type=Path, help="see attending eval run")
     given = parser.parse_args()
