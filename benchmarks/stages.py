@@ -1,7 +1,7 @@
 """What each of attending-nano's stages is worth: the recipe without each in turn, the last stage as short for all.
 
-Every variant goes on from what the finished run has before its gap: the stages up to the last take what the recipe says,
-the last takes `--steps`. The one without `experts` is the run's model before that stage, with nothing trained.
+Every variant goes on from what the finished run has before its gap: the stages up to the last take what the recipe
+says, the last takes `--steps`. The one without `experts` is the run's model before that stage, with nothing trained.
 Printed: the loss on held-out conversations, and what `benchmarks/nano.py table` says of 160 questions that nothing was
 learned from. Go on with the same command after any interruption; `--only` shares the work between processes.
 
