@@ -117,6 +117,9 @@ def test_stated_sureness_becomes_calibration():
         ("Yes.", math.nan),
         ("Yes, 80% or 90%.", math.nan),
         ("Yes, 300%", math.nan),
+        ("CHEST gives effusion 3%, so no.", 0.03),
+        ("CHEST gives effusion 97%, so yes.", 0.97),
+        ("No. CXR gives effusion 3%.", 0.03),
     ],
 )
 def test_the_probability_of_yes_follows_the_answer(text, expected):
