@@ -17,7 +17,7 @@ from attending.evaluation.task import Part
 
 _PERCENT = re.compile(r"(?<![\d.,])(100|\d{1,2})(?:\.\d+)?\s*(?:%|percent\b)")
 _OF_A_FINDING = re.compile(r"\bgives\b[^.%]*\d\s?%|%,? so (?:yes|no)\b", re.IGNORECASE)
-"""The probability of what is asked, as an expert gives it (`CXR gives effusion 3%, so no`): not the answer's sureness."""
+"""The probability of what is asked, as an expert gives it (`CXR gives effusion 3%, so no`): not sureness."""
 _DECLINES = re.compile(
     r"\b(?:cannot|can't|can not|do(?:es)? not|don't|doesn't|alone|unable|impossible|not possible)\b[^.]{0,60}"
     r"\b(?:answer\w*|tell|show\w*|know\w*|say|determin\w*|seen|see|visible|contain\w*)\b"
