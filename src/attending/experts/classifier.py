@@ -87,7 +87,7 @@ class Classifier(BundleExpert):
         with torch.inference_mode():
             out: Any = self.network(self.bundle.recipe().scale(film)[None])
         out = torch.as_tensor(out[0] if isinstance(out, tuple | list) else out).double()
-        logits = (pooled(out) if out.ndim == _MAPS else out).reshape(-1).tolist()
+        logits = pooled(out).reshape(-1).tolist()
         if len(logits) != len(lines) or not all(map(math.isfinite, logits)):
             raise ExpertError(f"the network did not return a number for each of its {len(lines)} findings")
         return {
@@ -146,9 +146,11 @@ def as_seen(levels: npt.NDArray[Any], size: tuple[int, ...]) -> torch.Tensor:
     return torch.nn.functional.interpolate(film, tuple(size), mode="bilinear", antialias=True)[0]
 
 
-def pooled(maps: torch.Tensor) -> torch.Tensor:
-    """Logits `[images, findings]` of maps of them, `[images, findings, rows, columns]`."""
-    flat = maps.flatten(2)
+def pooled(logits: torch.Tensor) -> torch.Tensor:
+    """Logits `[images, findings]` of maps of them, `[images, findings, rows, columns]`; others stay as they are."""
+    if logits.ndim != _MAPS:
+        return logits
+    flat = logits.flatten(2)
     return flat.topk(max(1, flat.shape[2] // _SEEN), dim=2).values.mean(2)
 
 

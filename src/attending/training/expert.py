@@ -163,7 +163,7 @@ def _seen(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     if logits.ndim == truth.ndim == 4:
         masks = functional.adaptive_max_pool2d(truth.float(), logits.shape[2:])
         return findings(pooled(logits), _there(truth)) + dice_binary(logits, masks)
-    return findings(pooled(logits) if logits.ndim == 4 else logits, _there(truth))
+    return findings(pooled(logits), _there(truth))
 
 
 def _there(truth: torch.Tensor) -> torch.Tensor:
@@ -280,8 +280,7 @@ def _calibrated(work: Examination, names: Mapping[int, str]) -> dict[str, tuple[
     work.module.eval()
     batches = work.held_out()
     with torch.no_grad():
-        out = torch.cat([work.module.network(one.images) for one in batches])
-    logits = pooled(out) if out.ndim == 4 else out
+        logits = pooled(torch.cat([work.module.network(one.images) for one in batches]))
     lines = calibration(logits, _there(torch.cat([one.truth for one in batches])))
     return dict(zip(names.values(), lines, strict=True))
 
