@@ -192,6 +192,20 @@ def test_conversations_hold_what_the_experts_found(made):
             assert numbers <= set(re.findall(r"\d+(?:\.\d+)?", said[-2])), said[-2:]
 
 
+def test_experts_that_nothing_asks_for_are_not_always_on_offer(made):
+    offers = {}
+    for one in made.conversations:
+        named = set(re.findall(r"<(\w+)\(", one.messages[0].content))
+        called = set(one.facts["calls"].split(" and ")) - {""}
+        assert named
+        assert called <= named
+        offers.setdefault(bool(called), set()).add(frozenset(named))
+    everything = frozenset(card.name for card in CARDS)
+    assert everything in offers[True] & offers[False]
+    assert any(len(some) == 1 for some in offers[True]), "an expert may be the only one"
+    assert any(len(some) == 1 for some in offers[False])
+
+
 def test_some_pictures_come_without_a_word_on_what_made_them(made):
     firsts = [one.messages[1].content for one in made.conversations if one.id.startswith("cxr")]
     told = ["CXR image." in text for text in firsts]

@@ -230,6 +230,20 @@ def test_phantoms_become_cases_with_the_channels_asked_for(tmp_path: Path) -> No
         assert not (truth[1] & ~truth[0] & 1).any(), "the core lies within the whole"
 
 
+def test_phantoms_show_findings_by_the_chances_asked_for(tmp_path: Path) -> None:
+    from attending.training.expert_cases import gather
+
+    findings = {"effusion": 1, "cardiomegaly": 0.5, "fracture": 0}
+    recipe = build(ExpertRecipe, MAPS | {"data": {"phantom": "cxr", "count": 8, "findings": findings}})
+    shown = []
+    for path in gather(recipe, recipe.data, tmp_path, lambda text: None):
+        with np.load(path) as file:
+            shown.append(file["truth"].any((1, 2)))
+    effusion, cardiomegaly = np.transpose(shown)
+    assert effusion.all()
+    assert 0 < cardiomegaly.sum() < 8
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
@@ -293,6 +307,9 @@ def test_calibration_passes_over_what_is_not_known_and_keeps_logits_of_a_finding
         ({"missing": 1.0}, "0 to below 1"),
         ({"noise": -0.1}, "0 or more"),
         ({"lesions": [7]}, "lesions is 7: is not among labels"),
+        ({"data": {"phantom": "ct", "findings": {"brain tumor": 1}}}, "data.findings is brain tumor: ct shows liver"),
+        ({"data": {"phantom": "ct", "findings": {"liver lesion": 2}}}, "liver lesion is 2.0: expected a chance"),
+        ({"data": {"decathlon": "x", "findings": {}}}, "is for phantoms"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(change: dict[str, Any], problem: str) -> None:

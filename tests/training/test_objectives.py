@@ -140,3 +140,17 @@ def test_what_is_there_and_missed_costs_its_dice() -> None:
     missed = torch.full((1, 2, 8, 8, 8), -12.0)
     missed[:, 0] = 12.0
     assert dice_cross_entropy(missed, labels) > 0.65
+
+
+def test_marking_a_healthy_image_costs_dice_where_another_image_has_the_class() -> None:
+    labels = torch.zeros(2, 8, 8, 8, dtype=torch.int64)
+    labels[0, :2, :2, :2] = 1
+    right = torch.zeros(2, 2, 8, 8, 8).scatter_(1, labels[:, None], 24.0) - 12
+    wrong = right.clone()
+    wrong[1, 1, :2, :2, :2] = 12.1  # as many voxels again, in the other image, barely above the background's odds
+    wrong[1, 0, :2, :2, :2] = 12.0
+    dice = (2 * 8 + 1) / (8 + 8 * torch.sigmoid(torch.tensor(0.1)).item() + 8 + 1)
+    entropy = 8 / 512 * -math.log(1 - torch.sigmoid(torch.tensor(0.1)).item())
+    assert dice_cross_entropy(wrong, labels).item() == pytest.approx(2 * (1 - dice) + entropy, abs=1e-4)
+    masks, logits = (labels == 1)[:, None], wrong[:, 1:] - wrong[:, :1]
+    assert dice_binary(logits, masks).item() == pytest.approx(2 * (1 - dice) + entropy, abs=1e-4)

@@ -85,14 +85,14 @@ def _listed(recipe: ExpertRecipe, source: Volumes) -> list[tuple[str, Make]]:
 
 
 def _phantoms(recipe: ExpertRecipe, source: Volumes) -> list[tuple[str, Make]]:
-    from attending.phantom import generate, seeds_of
+    from attending.phantom import seeds_of
 
     kind = str(source.phantom)
     if (kind == "cxr") != (recipe.task == "classification"):
         raise InputError("radiographs are for classification, CT and MRI for segmentation", field="data.phantom")
 
     def make(seed: int) -> tuple[torch.Tensor, Truth]:
-        case = generate(kind, seed, source.styles[seed % len(source.styles)])
+        case = _drawn(source, seed)
         if kind == "cxr":
             film = slice_picture(case.volumes["frontal"], "coronal", index=0)
             return _radiograph(recipe, film.pixels[..., 0]), shadows(recipe, case)
@@ -101,6 +101,29 @@ def _phantoms(recipe: ExpertRecipe, source: Volumes) -> list[tuple[str, Make]]:
 
     seeds = seeds_of(source.split, source.first, source.count)
     return [(f"{kind}-{seed}", partial(make, seed)) for seed in seeds]
+
+
+def _drawn(source: Volumes, seed: int) -> Case:
+    """A patient with findings by their chances; what finds no room beside the others is left out."""
+    from attending.phantom import generate
+    from attending.phantom.finding import KINDS, Request
+
+    kind, style = str(source.phantom), source.styles[seed % len(source.styles)]
+    if source.findings is None:
+        return generate(kind, seed, style)
+    draw = np.random.default_rng([seed, len(source.findings)])
+    wishes = [
+        Request(name, count=int(draw.integers(1, KINDS[name].most + 1)))
+        for name, chance in source.findings.items()
+        if draw.random() < chance
+    ]
+    while True:
+        try:
+            return generate(kind, seed, style, findings=wishes)
+        except InputError:
+            if not wishes:
+                raise
+            wishes.pop(int(draw.integers(len(wishes))))
 
 
 def shadows(recipe: ExpertRecipe, case: Case) -> Truth:

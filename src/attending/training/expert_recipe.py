@@ -26,6 +26,9 @@ class Volumes:
     """Hospitals of the phantoms."""
     split: Literal["train", "validation", "test"] = "train"
     """Of the phantoms' seeds."""
+    findings: dict[str, float] | None = None
+    """Chance of each kind of finding in a phantom (`attending.phantom.KINDS`), so that what is rare is seen often; by
+    default patients have what the phantom draws for them, many nothing."""
 
     def __post_init__(self) -> None:
         given = [name for name in ("phantom", "decathlon", "table") if getattr(self, name) is not None]
@@ -33,6 +36,20 @@ class Volumes:
             raise InputError("give exactly one of phantom, decathlon and table", field="data", value=given)
         if self.count < 1 or self.first < 0:
             raise InputError("expected count of 1 or more, first of 0 or more", field="data.count")
+        if self.findings is not None:
+            self._check_findings(self.findings)
+
+    def _check_findings(self, findings: dict[str, float]) -> None:
+        from attending.phantom import KINDS
+
+        if self.phantom is None:
+            raise InputError("is for phantoms", field="data.findings", value=findings)
+        known = [name for name, kind in KINDS.items() if self.phantom in kind.studies]
+        for name, chance in findings.items():
+            if name not in known:
+                raise InputError(f"{self.phantom} shows {', '.join(known)}", field="data.findings", value=name)
+            if not 0 <= chance <= 1:
+                raise InputError("expected a chance of 0 to 1", field=f"data.findings.{name}", value=chance)
 
 
 @dataclass(frozen=True)

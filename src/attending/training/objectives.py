@@ -72,10 +72,12 @@ def findings(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
 
 
 def dice_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, balance: float = 0.0) -> torch.Tensor:
-    """One minus the mean Dice of the foreground classes that an image has, plus cross-entropy, summed over images.
+    """One minus the mean Dice of the foreground classes that a batch has, plus cross-entropy, summed over images.
 
-    Classes that an image has none of are left to the cross-entropy: a Dice of theirs would punish the faintest
-    suspicion, and a network would learn never to see what is rare (soft Dice as in arXiv 1606.04797).
+    Each class' Dice is taken over the batch as one, so that marking a lesion in one image's healthy organ costs where
+    another image has such a lesion. Classes that no image has are left to the cross-entropy: a Dice of theirs would
+    punish the faintest suspicion, and a network would learn never to see what is rare (soft Dice as in arXiv
+    1606.04797).
 
     Args:
         logits: `[images, classes, X, Y, Z]`, class 0 being the background.
@@ -88,7 +90,7 @@ def dice_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, balance: floa
     wanted = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1).float()
     weight = wanted.flatten(2).sum(2).clamp(min=1).pow(-balance).gather(1, labels.flatten(1))
     entropy = (functional.cross_entropy(logits, labels, reduction="none").flatten(1) * weight).sum(1) / weight.sum(1)
-    return (1 - _dice(logits.softmax(1)[:, 1:], wanted[:, 1:]) + entropy).sum()
+    return len(logits) * (1 - _dice(logits.softmax(1)[:, 1:], wanted[:, 1:])) + entropy.sum()
 
 
 def dice_binary(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
@@ -100,14 +102,14 @@ def dice_binary(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     """
     logits, masks = logits.float(), masks.float()
     entropy = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none").flatten(1).mean(1)
-    return (1 - _dice(logits.sigmoid(), masks) + entropy).sum()
+    return len(logits) * (1 - _dice(logits.sigmoid(), masks)) + entropy.sum()
 
 
 def _dice(probabilities: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Soft Dice `[images]`: the mean over the channels of which there is something, smoothed by a voxel; 1 for none."""
-    flat = tuple(range(2, wanted.ndim))
+    """Soft Dice: the mean over the channels of which the batch has something, smoothed by a voxel; 1 for none."""
+    flat = (0, *range(2, wanted.ndim))
     overlap = (probabilities * wanted).sum(flat)
     each = (2 * overlap + 1) / (probabilities.sum(flat) + wanted.sum(flat) + 1)
     there = wanted.amax(flat)
-    count = there.sum(1)
-    return torch.where(count > 0, (each * there).sum(1) / count.clamp(min=1), torch.ones_like(count))
+    count = there.sum()
+    return torch.where(count > 0, (each * there).sum() / count.clamp(min=1), torch.ones_like(count))

@@ -30,6 +30,8 @@ _UNTOLD = 0.4
 """Share of conversations in which nothing says what the pictures were made with, as of a PNG: the model must look."""
 _OTHERWISE = 0.4
 """Share of the others whose pictures are changed until only those words tell: real studies look like no phantom."""
+_FEWER = 0.4
+"""Share of conversations in which experts that no question needs may be missing from the offer."""
 
 
 def read(
@@ -48,7 +50,7 @@ def read(
 ) -> Dataset:
     """Make them all: about 30 of a CT, 20 of an MRI or a radiograph, 10 of a study that holds both.
 
-    The experts' findings are the truth, measured as the embedded experts measure; now and then one is not on offer.
+    The experts' findings are the truth, measured as the embedded experts measure; now and then some are not on offer.
 
     Args:
         folder: Not used.
@@ -171,10 +173,9 @@ def _record(id_: str, asked: list[Plan], seen: _Seen, experts: bool, draw: np.ra
     from attending.consult.transcript import Turn
     from attending.corpora.cases import Labelled
     from attending.corpora.expert_conversations import enact
-    from attending.experts.embedded import embedded
     from attending.imaging import Study
 
-    offered = [expert for expert in embedded() if expert.card.name != asked[0].without] if experts else []
+    offered = _offered(asked, draw.spawn(1)[0]) if experts else []
 
     def run(expert: Expert, study: Study, arguments: Any = None, **limits: Any) -> Finding:
         return _part(seen.findings[expert.card.name], expert.card.choose(arguments).get("structures"))
@@ -191,6 +192,17 @@ def _record(id_: str, asked: list[Plan], seen: _Seen, experts: bool, draw: np.ra
     messages, pictures = Short().messages(turns)
     said = tuple(Message(str(one["role"]), str(one["content"])) for one in messages)
     return Conversation(id_, said, tuple(pictures), "", "phantom-nano", "", asked[-1].facts)
+
+
+def _offered(asked: list[Plan], draw: np.random.Generator) -> list[Expert]:
+    """The embedded experts; now and then without some that no question needs, since users choose theirs."""
+    from attending.experts.embedded import embedded
+
+    there = [expert for expert in embedded() if expert.card.name != asked[0].without]
+    needed = {name for plan in asked for name in plan.facts["calls"].split(" and ")}
+    if draw.random() >= _FEWER:
+        return there
+    return [expert for expert in there if expert.card.name in needed or draw.random() < 0.5] or there
 
 
 def _otherwise(picture: Picture, draw: np.random.Generator) -> Picture:
