@@ -51,7 +51,7 @@ _CHEST = ExpertCard(
     overview="eight findings on chest radiographs; learned from synthetic studies alone",
     accuracy="on synthetic studies only: see its model card",
     licence="Apache-2.0",
-    version="0.3.0",
+    version="0.4.0",
 )
 
 
