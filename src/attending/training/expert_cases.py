@@ -111,7 +111,7 @@ def _drawn(source: Volumes, seed: int) -> Case:
     kind, style = str(source.phantom), source.styles[seed % len(source.styles)]
     if source.findings is None:
         return generate(kind, seed, style)
-    draw = np.random.default_rng([seed, len(source.findings)])
+    draw = np.random.default_rng(seed)
     wishes = [
         Request(name, count=int(draw.integers(1, KINDS[name].most + 1)))
         for name, chance in source.findings.items()
