@@ -5,6 +5,7 @@
     OMP_NUM_THREADS=1 python benchmarks/experts.py brain --cases 60 --subset-cases 20
     OMP_NUM_THREADS=1 python benchmarks/experts.py chest --cases 400
     OMP_NUM_THREADS=1 python benchmarks/experts.py torso --bundle runs/expert-ct/model --cases 20
+    OMP_NUM_THREADS=1 python benchmarks/experts.py torso --offsets --cases 24 --bundle runs/expert-ct/model
     OMP_NUM_THREADS=1 python benchmarks/experts.py torso --specks --cases 30 --bundle runs/expert-ct/model
     python benchmarks/experts.py pack --bundle runs/expert-ct/model --out src/attending/experts/data/embedded/torso
 
@@ -13,8 +14,10 @@ which no expert has seen. Each expert runs as users run it. `--work` keeps the c
 the bundle's hash, so that the same command goes on where it stopped. Tables are Markdown: the mean with a 95 %
 bootstrap interval over patients. Beside each expert stands a trivial one: for organs the mean masks of 24 training
 patients laid into the box of the body, for lesions a threshold, for radiographs the share of training patients who have
-the finding. `--specks` finds on validation patients from which size on a part of a lesion is to be believed and writes
-it into the bundle's metadata. `pack` writes a trained bundle as it is shipped: weights in float16, with their SHA-256.
+the finding. `--offsets` finds on validation patients with many lesions what must be added to a lesion's logit so that
+it comes out neither too small nor too large, and writes it into the bundle's metadata. `--specks` finds on validation
+patients from which size on a part of a lesion is to be believed. `pack`
+writes a trained bundle as it is shipped: weights in float16, with their SHA-256.
 """
 
 import argparse
@@ -30,7 +33,9 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
+from safetensors.torch import load_file, save_file
 from scipy import ndimage
 
 from attending.cli.console import progress
@@ -42,14 +47,22 @@ from attending.evaluation.metrics import METRICS, Row
 from attending.evaluation.parse import found
 from attending.experts import Expert, embedded, run_expert
 from attending.experts.bundle import weights_hash
+from attending.experts.device import computing
 from attending.experts.segment import measure_lesion
+from attending.experts.window import blended
 from attending.imaging import Image2D, Study, Volume, Window
 from attending.phantom import generate, seeds_of
+from attending.training.expert_cases import gather
+from attending.training.recipe import read_recipe
 
 KINDS = {"torso": "ct", "brain": "mri", "chest": "cxr"}
 IN_STYLE, OUT_OF_STYLE = "ABC", "D"
 FIRST = 20_000
 """Test cases before this one are used elsewhere."""
+_FEW = 5
+"""Lesions of a kind below which its size is left as it is."""
+_SURE = 20
+"""Voxels of the network's grid from which on a lesion's size says something."""
 SEQUENCES = ("t1ce", "t1", "t2", "flair")
 REGIONS = {"whole tumor": (1, 2, 4), "tumor core": (1, 4), "enhancing tumor": (4,)}
 RECIPES = Path(__file__).parents[1] / "src/attending/training/recipes"
@@ -266,14 +279,58 @@ def key(line: dict) -> tuple[int, str, tuple[str, ...]]:
     return line["seed"], line["style"], tuple(line["sequences"])
 
 
+# Lesions as large as they are.
+
+
+def fit_offsets(expert: Expert, options: argparse.Namespace) -> dict[str, float]:
+    """By lesion the offset at which the median volume is that of the truth; parts that touch no lesion do not count."""
+    recipe = read_recipe("expert-ct")
+    many = replace(recipe.data, split="validation", first=FIRST + 5000, count=options.cases)
+    steps, offsets = expert.bundle.recipe(), np.arange(0, 4.1, 0.2)
+    network, ratios = expert.network, {name: list[np.ndarray]() for name in HOSTS}
+    for path in gather(recipe, many, options.work / "many", lambda text: print(text, file=sys.stderr)):
+        with np.load(path) as file:
+            image, truth = torch.from_numpy(file["image"].astype(np.float32)), file["truth"][0]
+        with torch.inference_mode(), computing(torch.device("cpu")):
+            slabs = blended(image, lambda one: network(one)[0], roi=steps.roi, overlap=steps.overlap)
+            logits = torch.cat([slab for _, slab in slabs], 1)
+        for label, name in TORSO["labels"].items():
+            there = truth == label
+            if name not in HOSTS or there.sum() < _SURE:
+                continue
+            box = tuple(slice(max(0, one.min() - 16), one.max() + 17) for one in np.nonzero(there))
+            near, there = logits[:, *box], there[box]
+            ahead = (near[label] - torch.cat([near[:label], near[label + 1 :]]).amax(0)).numpy()
+            sizes = []
+            for offset in offsets:
+                parts, _ = ndimage.label(ahead > -offset, np.ones((3, 3, 3)))
+                sizes.append(np.isin(parts, np.setdiff1d(parts[there], 0)).sum())
+            if sizes[0]:  # it is found
+                ratios[name].append(np.array(sizes) / there.sum())
+        print(path.stem, file=sys.stderr, flush=True)
+    found = {
+        name: float(offsets[np.abs(np.median(of, 0) - 1).argmin()]) for name, of in ratios.items() if len(of) >= _FEW
+    }
+    print({name: len(of) for name, of in ratios.items()}, file=sys.stderr)
+    write_fact(expert.folder, "offsets", {name: round(one, 1) for name, one in found.items()})
+    return found
+
+
+def write_fact(folder: Path, key: str, value: object) -> None:
+    """Put a value into a bundle's metadata."""
+    path = folder / "configs" / "metadata.json"
+    facts = json.loads(path.read_text()) | {key: value}
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(json.dumps(facts, indent=1) + "\n")
+    aside.replace(path)
+
+
 # From which size on a part is believed.
 
 
 def fit_specks(what: str, expert: Expert, options: argparse.Namespace) -> dict[str, float]:
     """By lesion the size in mL that tells presence best, then the number of parts, on validation patients."""
-    path = expert.folder / "configs" / "metadata.json"
-    facts = json.loads(path.read_text())
-    facts.pop("least_ml", None)
+    facts = {key: value for key, value in expert.bundle.metadata.items() if key not in ("least_ml", "offsets")}
     expert.bundle = replace(expert.bundle, metadata=facts)  # what it finds, specks included
     unions = {name: REGIONS[name] for name in ("whole tumor", "tumor core")}  # what BRAIN takes sizes for
     names = {"torso": {name: (label,) for label, name in TORSO["labels"].items() if name in HOSTS}, "brain": unions}
@@ -286,15 +343,16 @@ def fit_specks(what: str, expert: Expert, options: argparse.Namespace) -> dict[s
             true = measure_lesion(Volume(np.isin(labels, ids), case["affine"]))["components"]
             parts[name].append((list(told.get(name, {}).get("components_ml", [])), true))
         print(f"{number + 1} of {options.cases}", file=sys.stderr, flush=True)
-    facts["least_ml"] = {name: best_size(of_cases) for name, of_cases in parts.items()}
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(json.dumps(facts, indent=1) + "\n")
-    aside.replace(path)
-    return facts["least_ml"]
+    least = {name: best_size(of_cases) for name, of_cases in parts.items()}
+    write_fact(expert.folder, "least_ml", least)
+    return least
 
 
 def best_size(cases: Sequence[tuple[list[float], int]]) -> float:
-    """Of a few sizes the best in mean of sensitivity and specificity, then in right counts; the least of them."""
+    """Of a few sizes the best in right counts, then the least, among those that tell presence about as well as any.
+
+    Presence is judged by the mean of sensitivity and specificity; about as well is one healthy patient less.
+    """
 
     def worth(size: float) -> tuple[float, float, float]:
         counts = [sum(one >= size for one in found) for found, _ in cases]
@@ -304,7 +362,11 @@ def best_size(cases: Sequence[tuple[list[float], int]]) -> float:
         balanced = float(np.mean([np.mean(one) for one in right.values() if one]))
         return balanced, float(np.mean([c == true for c, (_, true) in zip(counts, cases, strict=True)])), -size
 
-    return max((0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0, 10.0, 20.0, 50.0), key=worth)
+    sizes = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0, 10.0, 20.0, 50.0)
+    judged = [worth(size) for size in sizes]
+    healthy = sum(not true for _, true in cases)
+    enough = max(judged)[0] - (0.5 / healthy if healthy else 0) - 1e-9
+    return -max(one[1:] for one in judged if one[0] >= enough)[1]
 
 
 # Tables.
@@ -402,8 +464,6 @@ def report(what: str, lines: Sequence[dict], options: argparse.Namespace) -> Non
 
 def pack(bundle: Path, out: Path) -> None:
     """Write a bundle as it is shipped; what lies in `out` and is not made here (the model card) stays."""
-    from safetensors.torch import load_file, save_file
-
     state = load_file(bundle / "models" / "model.safetensors")
     (out / "models").mkdir(parents=True, exist_ok=True)
     (out / "configs").mkdir(exist_ok=True)
@@ -422,6 +482,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--subset-cases", type=int, default=2, help="patients whose MRI is seen with sequences missing")
     parser.add_argument("--bundle", type=Path, help="another bundle than the embedded one")
+    parser.add_argument("--offsets", action="store_true", help="of TORSO: let lesions come out as large as they are")
     parser.add_argument("--specks", action="store_true", help="set the smallest sizes in the bundle's metadata")
     parser.add_argument("--out", type=Path, help="of pack")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "attending-experts")
@@ -441,6 +502,9 @@ def main() -> None:
             print(f"{expert.card.name}: {missing}", file=sys.stderr)
             continue
         began = time.monotonic()
+        if options.offsets and what == "torso":
+            print(json.dumps(fit_offsets(expert, options), indent=1))
+            continue
         if options.specks and what != "chest":
             print(json.dumps(fit_specks(what, expert, options), indent=1))
             continue

@@ -5,13 +5,14 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from bundles import Levels, ball, embedded_bundles, oblique, series_of, study_of
 
 from attending.errors import InputError
 from attending.experts import embedded, experts, find_expert, run_expert
 from attending.experts.embedded import TORSO_LABELS
 from attending.experts.kept import Kept
-from attending.experts.segment import without_specks
+from attending.experts.segment import reaching, without_specks
 from attending.imaging import Volume
 from attending.phantom import generate
 
@@ -107,6 +108,41 @@ def test_parts_too_small_to_be_believed_become_what_is_around_them(torso):
     assert found.measurements["lung nodule"] == truth["lung nodule"], "what is as large as the smallest stays"
 
 
+class Doubtful(Levels):
+    """Sure of what the image holds, but in every voxel the lesion is only a little behind."""
+
+    def forward(self, image):
+        logits = super().forward(image)
+        logits[:, 8] = logits[:, 8].maximum(logits.amax(1) - 1)
+        return logits
+
+
+def test_a_lesion_that_is_found_reaches_as_far_as_its_offset_says_and_none_appears_of_it(torso):
+    study, healthy = lesion_in_liver(), lesion_in_liver("healthy")
+    array = healthy.series[0].volume.array
+    array[array == 8] = 1
+    torso.network = Doubtful(15)
+    path = torso.folder / "configs" / "metadata.json"
+    facts = json.loads(path.read_text()) | {"least_ml": {}}
+    sizes = {}
+    for offset in (0, 0.5, 2):
+        path.write_text(json.dumps(facts | {"offsets": {"liver lesion": offset}}))
+        torso.kept = Kept()
+        torso.__dict__.pop("bundle", None)
+        sizes[offset] = run_expert(torso, study).measurements["liver lesion"]["volume_ml"]
+        assert "liver lesion" not in run_expert(torso, healthy).measurements
+    assert sizes[0] == sizes[0.5]
+    assert sizes[2] == pytest.approx(40 * 36 * 24 * 0.012)
+
+
+def test_far_parts_that_nothing_was_found_in_are_left_out():
+    there, far = np.zeros((9, 3, 3), np.uint8), np.zeros((9, 3, 3), np.uint8)
+    there[1], far[0:3], far[6:8] = 8, 8, 8
+    there[4] = far[4] = 1
+    reached = reaching(Volume(there, AFFINE), Volume(far, AFFINE)).array
+    assert reached[:, 0, 0].tolist() == [8, 8, 8, 0, 1, 0, 0, 0, 0]
+
+
 def test_a_mask_of_one_speck_alone_becomes_empty():
     mask = Volume(np.full((1, 1, 1), 8, np.uint8), AFFINE)
     assert without_specks(mask, {(8,): 1.0}).array.tolist() == [[[0]]]
@@ -122,6 +158,16 @@ def test_a_structure_of_several_labels_is_judged_as_one():
     assert mask.array[9, 9, 9] == 0
     core = without_specks(Volume(array, np.diag([10.0, 10, 10, 1])), {(1, 4): 2.0})
     assert core.array[3, 3, 3] == 2
+
+
+@pytest.mark.parametrize("offsets", [{"soul": 1}, {"liver": -1}, {"liver": "1"}, 3])
+def test_offsets_in_the_metadata_that_cannot_be_are_named(torso, offsets):
+    path = torso.folder / "configs" / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"offsets": offsets}))
+    found = run_expert(torso, lesion_in_liver())
+    assert found.status == "failed"
+    assert "metadata.json: offsets" in found.text
+    assert torso.network.seen == []
 
 
 @pytest.mark.parametrize(
@@ -282,7 +328,6 @@ def test_a_missing_embedded_bundle_is_got_by_installing_again():
 
 
 def test_weights_in_float16_compute_as_the_same_numbers_in_float32(tmp_path):
-    import torch
 
     network = embedded(embedded_bundles(tmp_path))[0].bundle.network()
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MAX_CONFIG = 10_000_000  # bytes
 _MAX_SPECK = 100  # mL
+_MAX_OFFSET = 20  # of a logit
 _INTENSITY = ("NormalizeIntensity", "ScaleIntensity", "ScaleIntensityRange", "ScaleIntensityRangePercentiles")
 # Loading and typing is ours; cropping to the foreground only saves time; VISTA3D's own step handles its prompts.
 _OURS = ("LoadImage", "EnsureChannelFirst", "EnsureType", "CastToType", "CropForeground", "VistaPreTransform")
@@ -93,14 +94,29 @@ class Bundle:
         Raises:
             InputError: It speaks of something else, or holds what is no volume.
         """
-        told = self.metadata.get("least_ml", {})
+        return {names[name]: least for name, least in self._numbers("least_ml", names, _MAX_SPECK).items()}
+
+    def offsets(self, names: Mapping[str, int]) -> dict[int, float]:
+        """What is added to a label's logit where it is found, so that it comes out as large as it is: `offsets`.
+
+        Args:
+            names: Label ids by name, of all that the metadata may speak of.
+
+        Raises:
+            InputError: It speaks of something else, or holds what is no offset.
+        """
+        return {names[name]: offset for name, offset in self._numbers("offsets", names, _MAX_OFFSET).items()}
+
+    def _numbers(self, key: str, names: Collection[str], most: float) -> dict[str, float]:
+        """Numbers by name in the metadata."""
+        told = self.metadata.get(key, {})
         path = self.folder / "configs" / "metadata.json"
         if not isinstance(told, dict) or not set(told) <= set(names):
-            raise InputError(f"expected mL by name, of {', '.join(names)}", path=path, field="least_ml", value=told)
-        for name, least in told.items():
-            if not (isinstance(least, int | float) and 0 <= least <= _MAX_SPECK):
-                raise InputError(f"expected 0 to {_MAX_SPECK}", path=path, field=f"least_ml.{name}", value=least)
-        return {names[name]: float(least) for name, least in told.items()}
+            raise InputError(f"expected numbers by name, of {', '.join(names)}", path=path, field=key, value=told)
+        for name, number in told.items():
+            if not (isinstance(number, int | float) and 0 <= number <= most):
+                raise InputError(f"expected 0 to {most}", path=path, field=f"{key}.{name}", value=number)
+        return {name: float(number) for name, number in told.items()}
 
     @property
     def weights_file(self) -> Path:

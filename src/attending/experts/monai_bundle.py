@@ -87,15 +87,19 @@ class MonaiBundle(BundleExpert):
                 return torch.as_tensor(out[0] if isinstance(out, tuple | list) else out)[0]
 
         recipe = self.bundle.recipe()
-        labels = torch.zeros(image.shape[1:], dtype=torch.uint8)
+        offsets = {} if self.overlapping else self.bundle.offsets({name: label for label, name in self.names.items()})
+        labels = torch.zeros(1 + bool(offsets), *image.shape[1:], dtype=torch.uint8)
         for at, logits in blended(image, predict, roi=roi, overlap=recipe.overlap, padding=recipe.padding):
-            slab = labels[at : at + logits.shape[1]]
+            slab = labels[:, at : at + logits.shape[1]]
             if self.overlapping:
                 for channel, one in enumerate(logits):
-                    slab[one > 0] = channel + 1
-            else:
-                slab[:] = logits.argmax(0).to(torch.uint8)
-        return labels.numpy()
+                    slab[0][one > 0] = channel + 1
+                continue
+            slab[0] = logits.argmax(0).to(torch.uint8)
+            if offsets:
+                more = torch.tensor([offsets.get(label, 0.0) for label in range(len(logits))])
+                slab[1] = (logits + more[:, None, None, None]).argmax(0).to(torch.uint8)
+        return labels.numpy() if offsets else labels[0].numpy()
 
 
 def structures(

@@ -23,7 +23,8 @@ from attending.imaging import window_for as display_window
 from attending.spatial import containing, measure, region, regions, side
 
 Segment = Callable[[torch.nn.Module, torch.Tensor, tuple[int, int, int], torch.device], npt.NDArray[Any]]
-"""Network, image `[C, X, Y, Z]`, window and device to label ids `[X, Y, Z]`."""
+"""Network, image `[C, X, Y, Z]`, window and device to label ids `[X, Y, Z]`; or `[2, X, Y, Z]`: what decides whether
+something is there, and how far it reaches if it is."""
 
 _COMPONENTS_MEASURED = 10
 
@@ -77,9 +78,13 @@ def run_bundle(
         image, grid = prepare([None if series is None else series.volume for series in used], recipe)
         shape = image.shape[1:]
         roi = window_for(shape, recipe.roi, device)
-        labels = back(segment(expert.network.to(device), image, roi, device), grid, first)
+        made = segment(expert.network.to(device), image, roi, device)
+        there, *reach = made if made.ndim == 4 else [made]
+        labels = back(there, grid, first)
         if least:
             labels = without_specks(labels, least)
+        if reach:
+            labels = reaching(labels, back(reach[0], grid, first))
         record = Record(
             expert="",
             version=expert.bundle.version,
@@ -123,6 +128,21 @@ def without_specks(labels: Volume, least: Mapping[tuple[int, ...], float]) -> Vo
             part = parts[box] == number
             border = ndimage.binary_dilation(part, np.ones((3, 3, 3))) & ~part
             array[box][part] = np.bincount(array[box][border], minlength=1).argmax()
+    return replace(labels, array=array)
+
+
+def reaching(labels: Volume, far: Volume) -> Volume:
+    """The mask with each label as far as it reaches: the parts of the same label in `far` that it touches.
+
+    Args:
+        labels: Label ids: what is there.
+        far: Label ids on the same grid, some labels of which reach farther.
+    """
+    array = labels.array.copy()
+    for label in np.unique(far.array[far.array != labels.array]):
+        parts, _ = ndimage.label(far.array == label, np.ones((3, 3, 3), int))
+        touched = np.unique(parts[labels.array == label])
+        array[np.isin(parts, touched[touched > 0])] = label
     return replace(labels, array=array)
 
 
