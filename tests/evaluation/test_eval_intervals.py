@@ -103,6 +103,14 @@ def test_errors_in_another_unit_have_the_interval_in_that_unit():
     assert np.array(bootstrap(1000 * sample)) == pytest.approx(1000 * np.array(bootstrap(sample)), rel=1e-9)
 
 
+@pytest.mark.parametrize("huge", [1e100, 1e200])
+def test_one_absurd_number_among_the_answers_breaks_nothing(huge):
+    found = bootstrap(np.array([1.0, 2.0, 3.0, 4.0, huge]))
+    assert found.value == pytest.approx(huge / 5)
+    assert found.low <= found.value <= found.high
+    assert np.isfinite([found.low, found.high]).all()
+
+
 def test_two_runs_that_never_differ_could_still_do_so_unseen():
     """Of 20 patients none differs: a share of 0.168 could have stayed unseen in one time of 40."""
     same = [1.0, 0.0] * 10

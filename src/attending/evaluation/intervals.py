@@ -211,10 +211,15 @@ class _Spread(NamedTuple):
         """Of Student's t with the degrees of freedom of the standard error."""
         from scipy.special import stdtrit
 
-        squares = self.away**2
+        squares = _unit(self.away) ** 2
         tailed = len(self.away) * float((squares**2).sum()) / float(squares.sum()) ** 2
         freedom = min(len(self.away) - 1.0, 2 + 2 * len(self.away) / max(tailed - 1, 1e-9))
         return float(stdtrit(freedom, 1 - self.tail))
+
+
+def _unit(values: Array) -> Array:
+    """The values over the largest of them: their powers then fit, whatever number a model said."""
+    return values / (np.abs(values).max() or 1.0)
 
 
 Form = Callable[[_Spread], tuple[float, float]]
@@ -233,7 +238,7 @@ def _interval(
     drawn = _draw(weighted, groups, seed, draws)
     if len(drawn) < draws / 2:
         return Interval(nan, value, nan)
-    error, away = float(drawn.std()), np.zeros(0)
+    error, away = float(np.abs(drawn).max() * _unit(drawn).std()), np.zeros(0)
     if float(np.ptp(drawn)) > 1e-12 * max(1.0, abs(value)):
         away = _away(weighted, groups)
     if not away.any():
@@ -268,7 +273,8 @@ def _skewed(of: _Spread) -> tuple[float, float]:
     """Hall's interval: Student's where nothing is skewed."""
     if not of.error:
         return of.value, of.value
-    skew = float((of.away**3).mean() / (of.away**2).mean() ** 1.5) / math.sqrt(len(of.away))
+    away = _unit(of.away)
+    skew = float((away**3).mean() / (away**2).mean() ** 1.5) / math.sqrt(len(away))
 
     def plain(quantile: float) -> float:
         """The studentised value whose transformed one is `quantile`."""
