@@ -10,9 +10,10 @@ from monai.networks.nets import SegResNet
 from attending.errors import InputError
 from attending.experts import ExpertError
 from attending.experts.device import computing, on_best_device, precision
-from attending.experts.grid import back, network_grid, onto
+from attending.experts.grid import back, decided, network_grid, onto
 from attending.experts.window import MAX_BYTES_ON_CPU, blended, count_windows, window_for
 from attending.imaging import Volume
+from attending.spatial import resample
 
 CPU = torch.device("cpu")
 
@@ -145,6 +146,54 @@ def test_a_ball_goes_to_the_network_and_back():
     landed = back(seen.astype(np.uint8), grid, source).array > 0
     dice = 2 * (landed & array).sum() / (landed.sum() + array.sum())
     assert dice > 0.97
+
+
+def two_layers(logits):
+    values = logits.movedim(0, -1)
+    return torch.stack([values.argmax(-1), (values + torch.tensor([0, 1.0, 0, 0])).argmax(-1)]).to(torch.uint8)
+
+
+@pytest.mark.parametrize("orientation", [None, "RAS", "LPS", "RPI"])
+@pytest.mark.parametrize("spacing", [None, (1.5, 1.5, 1.5), (0.8, 0.9, 3.1), (2.0, 2.0, 2.0)])
+def test_labels_decided_on_the_source_grid_are_those_of_the_resampled_logits(spacing, orientation):
+    source = Volume(np.zeros((37, 41, 19), np.int16), oblique(), "CT", "one")
+    grid = network_grid(source, spacing, orientation)
+    logits = torch.randn(4, *grid.shape, generator=torch.Generator().manual_seed(2))
+    slabs = ((at, logits[:, at : at + 3]) for at in range(0, grid.shape[0], 3))
+    found = decided(slabs, two_layers, grid, source)
+    affine = grid.affine.copy()
+    affine[:3, 3] -= affine[:3, :3].sum(1)  # a voxel more on each side, of the same logits
+    wide = [Volume(np.pad(one, 1, mode="edge"), affine) for one in logits.numpy()]
+    on_source = np.stack([resample(one, source, nearest=False, outside=np.nan).array for one in wide])
+    for layer, wanted in zip(found, two_layers(torch.from_numpy(on_source)), strict=True):
+        assert layer.array.dtype == np.uint8
+        assert layer.series == "one"
+        np.testing.assert_array_equal(layer.affine, source.affine)
+        np.testing.assert_array_equal(layer.array, wanted)
+
+
+def test_on_the_networks_own_grid_labels_are_decided_voxel_by_voxel():
+    source = Volume(np.zeros((9, 8, 7), np.int16), oblique(), "CT")
+    logits = torch.randn(4, 9, 8, 7, generator=torch.Generator().manual_seed(3))
+    found = decided([(0, logits)], two_layers, network_grid(source), source)
+    np.testing.assert_array_equal([one.array for one in found], two_layers(logits))
+
+
+def test_a_sphere_decided_on_the_source_grid_is_closer_to_the_truth_than_the_nearest_labels():
+    affine = oblique()
+    truth = ball(affine, (48, 48, 24), (24, 22, 12), 9)
+    source = Volume(np.zeros(truth.shape, np.int16), affine, "CT")
+    grid = network_grid(source, (2.5, 2.5, 3.5), "RAS")
+    centre = affine @ [24, 22, 12, 1]
+    away = np.linalg.norm(grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1)) - centre[:3], axis=-1)
+    logits = torch.from_numpy((9 - away).astype(np.float32))[None]
+
+    def dice(found):
+        return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+    nearest = back((logits[0] > 0).numpy().astype(np.uint8), grid, source).array > 0
+    (between,) = decided([(0, logits)], lambda one: (one > 0).to(torch.uint8), grid, source)
+    assert dice(between.array > 0) > 0.97 > dice(nearest) + 0.02
 
 
 def test_an_orientation_with_axes_in_another_order_is_refused():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from attending.spatial import same_grid
 
 if TYPE_CHECKING:
     import torch
+
+    from attending.experts.grid import Decide, Slabs
 
 NAMES = {1: "necrotic and non-enhancing tumor core", 2: "peritumoral edema", 4: "enhancing tumor"}
 """BraTS 2018's label ids."""
@@ -111,8 +113,8 @@ def tell_tumor(labels: Volume, series: Series, record: Record, warnings: Sequenc
 
 def segment(
     network: torch.nn.Module, image: torch.Tensor, roi: tuple[int, int, int], device: torch.device, overlap: float
-) -> Any:
-    """BraTS label ids `[X, Y, Z]` uint8 from the network's three overlapping outputs: core, whole, enhancing."""
+) -> tuple[Slabs, Decide]:
+    """BraTS label ids from the network's three overlapping outputs: core, whole, enhancing."""
     import torch
 
     from attending.experts.device import computing
@@ -122,14 +124,15 @@ def segment(
         with torch.inference_mode(), computing(device):
             return torch.as_tensor(network(window.to(device)))[0]
 
-    labels = torch.zeros(image.shape[1:], dtype=torch.uint8)
-    for at, logits in blended(image, predict, roi=roi, overlap=overlap):
+    def decide(logits: torch.Tensor) -> torch.Tensor:
         core, whole, enhancing = logits > 0  # the probability is above a half
-        slab = labels[at : at + logits.shape[1]]
-        slab[whole] = 2
-        slab[core] = 1
-        slab[enhancing] = 4
-    return labels.numpy()
+        labels = torch.zeros(1, *logits.shape[1:], dtype=torch.uint8)
+        labels[0, whole] = 2
+        labels[0, core] = 1
+        labels[0, enhancing] = 4
+        return labels
+
+    return blended(image, predict, roi=roi, overlap=overlap), decide
 
 
 def _warnings(used: list[Series], stripped: bool) -> list[str]:

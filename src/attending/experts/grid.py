@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from attending.errors import InputError
 from attending.imaging import Volume
 from attending.spatial import resample, same_grid
+
+if TYPE_CHECKING:
+    import torch
+
+Slabs = Iterable[tuple[int, "torch.Tensor"]]
+"""X indices at which slabs begin, and their logits `[K, x, Y, Z]`: in order, covering a grid once."""
+Decide = Callable[["torch.Tensor"], "torch.Tensor"]
+"""Logits `[K, ...]` to layers of label ids `[D, ...]` uint8. The logits of a label are a convex set, as under an argmax
+or thresholds: what lies between voxels of one label is then of that label."""
+_ON_A_VOXEL = 1e-4
+"""Of a voxel: what lies nearer to a voxel than this lies on it."""
 
 
 def network_grid(volume: Volume, spacing: Sequence[float] | None = None, orientation: str | None = None) -> Volume:
@@ -64,3 +77,77 @@ def back(labels: np.ndarray, grid: Volume, source: Volume) -> Volume:
     made = Volume(np.pad(labels, 1, mode="edge"), grid.affine.copy())
     made.affine[:3, 3] -= made.affine[:3, :3].sum(1)
     return replace(resample(made, source, nearest=True), modality=None, series=source.series)
+
+
+def decided(slabs: Slabs, decide: Decide, grid: Volume, source: Volume) -> list[Volume]:
+    """Labels on the source's grid, decided there from the trilinear logits of `grid`, one volume a layer.
+
+    Borders then lie where the network puts them between its voxels, as when MONAI's `Invertd` turns logits back before
+    they are made discrete. Only where labels meet is there anything to compute. Beyond the outermost voxel centres its
+    logits hold.
+    """
+    import torch
+
+    turn = np.linalg.solve(grid.affine, source.affine)
+    axes = [int(axis) for axis in np.abs(turn[:3, :3]).argmax(1)]  # the source's axis along each of the grid's
+    ways = [
+        _between(np.arange(source.shape[axis]) * turn[row, axis] + turn[row, 3], grid.shape[row])
+        for row, axis in enumerate(axes)
+    ]
+    (below, above, upper), (y, y1, of_y), (z, z1, of_z) = ways
+    labels: torch.Tensor | None = None
+    logits, known = torch.empty(0), torch.empty(0)
+    for at, slab in slabs:
+        for plane, values in enumerate(slab.unbind(1), at):
+            before, known_before, logits, known = logits, known, values, decide(values)
+            if labels is None:
+                labels = torch.zeros(len(known), *(source.shape[axis] for axis in axes), dtype=torch.uint8)
+            for x in torch.nonzero(above == plane)[:, 0].tolist():
+                single = bool(below[x] == plane)
+                sides = (
+                    [(logits, known, 1.0)]
+                    if single
+                    else [(before, known_before, 1 - float(upper[x])), (logits, known, float(upper[x]))]
+                )
+                corners = torch.cat([one for _, one, _ in sides])
+                layer = known if single else known_before
+                labels[:, x] = layer[:, y][:, :, z]
+                mixed = _mixed(corners, len(layer))[y][:, z]
+                rows, columns = torch.nonzero(mixed, as_tuple=True)
+                if not len(rows):
+                    continue
+                found = torch.zeros(len(logits), len(rows))
+                for of_plane, _, share in sides:
+                    for at_y, by_y in ((y, 1 - of_y), (y1, of_y)):
+                        for at_z, by_z in ((z, 1 - of_z), (z1, of_z)):
+                            weight = share * by_y[rows] * by_z[columns]
+                            found += weight * of_plane[:, at_y[rows], at_z[columns]]
+                labels[:, x, rows, columns] = decide(found)
+    assert labels is not None
+    order = [axes.index(axis) for axis in range(3)]
+    return [
+        Volume(np.ascontiguousarray(one.permute(order).numpy()), source.affine, series=source.series) for one in labels
+    ]
+
+
+def _between(places: npt.NDArray[np.float64], size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The voxels below and above each place along an axis, one and the same on a voxel, and the upper one's share."""
+    import torch
+
+    places = places.clip(0, size - 1)
+    places = np.where(np.abs(places - places.round()) < _ON_A_VOXEL, places.round(), places)
+    below, above = np.floor(places).astype(np.int64), np.ceil(places).astype(np.int64)
+    return torch.from_numpy(below), torch.from_numpy(above), torch.from_numpy((places - below).astype(np.float32))
+
+
+def _mixed(corners: torch.Tensor, layers: int) -> torch.Tensor:
+    """Where the voxels `[y, z]` to `[y + 1, z + 1]` of some layer are not all of one label: `[Y, Z]` bool."""
+    import torch
+
+    both = corners.reshape(-1, layers, *corners.shape[1:])
+    low, high = both.amin(0), both.amax(0)
+    for axis in (1, 2):
+        following = torch.arange(1, low.shape[axis] + 1).clamp(max=low.shape[axis] - 1)
+        low = torch.minimum(low, low.index_select(axis, following))
+        high = torch.maximum(high, high.index_select(axis, following))
+    return (low != high).any(0)

@@ -19,6 +19,8 @@ from attending.imaging import Study
 if TYPE_CHECKING:
     import torch
 
+    from attending.experts.grid import Decide, Slabs
+
 
 class MonaiBundle(BundleExpert):
     """A bundle whose network takes an image (or the card's sequences) and returns one channel a label.
@@ -75,7 +77,7 @@ class MonaiBundle(BundleExpert):
 
     def _segment(
         self, network: torch.nn.Module, image: torch.Tensor, roi: tuple[int, int, int], device: torch.device
-    ) -> Any:
+    ) -> tuple[Slabs, Decide]:
         import torch
 
         from attending.experts.device import computing
@@ -87,19 +89,22 @@ class MonaiBundle(BundleExpert):
                 return torch.as_tensor(out[0] if isinstance(out, tuple | list) else out)[0]
 
         recipe = self.bundle.recipe()
-        offsets = {} if self.overlapping else self.bundle.offsets({name: label for label, name in self.names.items()})
-        labels = torch.zeros(1 + bool(offsets), *image.shape[1:], dtype=torch.uint8)
-        for at, logits in blended(image, predict, roi=roi, overlap=recipe.overlap, padding=recipe.padding):
-            slab = labels[:, at : at + logits.shape[1]]
+        offsets = self.bundle.offsets({name: label for label, name in self.names.items()})
+
+        def label(values: torch.Tensor) -> torch.Tensor:
             if self.overlapping:
-                for channel, one in enumerate(logits):
-                    slab[0][one > 0] = channel + 1
-                continue
-            slab[0] = logits.argmax(0).to(torch.uint8)
+                return ((values > 0) * torch.arange(1, 1 + values.shape[-1])).amax(-1)
+            return values.argmax(-1)
+
+        def decide(logits: torch.Tensor) -> torch.Tensor:
+            values = logits.movedim(0, -1)
+            layers = [label(values)]
             if offsets:
-                more = torch.tensor([offsets.get(label, 0.0) for label in range(len(logits))])
-                slab[1] = (logits + more[:, None, None, None]).argmax(0).to(torch.uint8)
-        return labels.numpy() if offsets else labels[0].numpy()
+                more = [offsets.get(channel + self.overlapping, 0.0) for channel in range(len(logits))]
+                layers.append(label(values + torch.tensor(more)))
+            return torch.stack(layers).to(torch.uint8)
+
+        return blended(image, predict, roi=roi, overlap=recipe.overlap, padding=recipe.padding), decide
 
 
 def structures(

@@ -15,16 +15,18 @@ from attending.experts.bundle import BundleExpert, Recipe, weights_hash
 from attending.experts.device import on_best_device, precision
 from attending.experts.finding import Finding, Record, Segmentation
 from attending.experts.fit import digest
-from attending.experts.grid import back, network_grid, onto
+from attending.experts.grid import Decide, Slabs, back, decided, network_grid, onto
 from attending.experts.kept import Segmented
 from attending.experts.window import window_for
 from attending.imaging import Picture, Series, Volume, overlay_picture
 from attending.imaging import window_for as display_window
 from attending.spatial import containing, measure, region, regions, side
 
-Segment = Callable[[torch.nn.Module, torch.Tensor, tuple[int, int, int], torch.device], npt.NDArray[Any]]
-"""Network, image `[C, X, Y, Z]`, window and device to label ids `[X, Y, Z]`; or `[2, X, Y, Z]`: what decides whether
-something is there, and how far it reaches if it is."""
+Made = npt.NDArray[Any] | tuple[Slabs, Decide]
+"""Label ids `[X, Y, Z]`; or slabs of logits, and how label ids are decided from them: in two layers where the first
+says whether something is there, the second how far it reaches if it is."""
+Segment = Callable[[torch.nn.Module, torch.Tensor, tuple[int, int, int], torch.device], Made]
+"""Network, image `[C, X, Y, Z]`, window and device to what was found on the image's grid."""
 
 _COMPONENTS_MEASURED = 10
 
@@ -79,12 +81,11 @@ def run_bundle(
         shape = image.shape[1:]
         roi = window_for(shape, recipe.roi, device)
         made = segment(expert.network.to(device), image, roi, device)
-        there, *reach = made if made.ndim == 4 else [made]
-        labels = back(there, grid, first)
+        labels, *reach = decided(*made, grid, first) if isinstance(made, tuple) else [back(made, grid, first)]
         if least:
             labels = without_specks(labels, least)
-        if reach:
-            labels = reaching(labels, back(reach[0], grid, first))
+        for far in reach:
+            labels = reaching(labels, far)
         record = Record(
             expert="",
             version=expert.bundle.version,
