@@ -5,6 +5,7 @@
     OMP_NUM_THREADS=1 python benchmarks/experts.py brain --cases 60 --subset-cases 20
     OMP_NUM_THREADS=1 python benchmarks/experts.py chest --cases 400
     OMP_NUM_THREADS=1 python benchmarks/experts.py torso --bundle runs/expert-ct/model --cases 20
+    OMP_NUM_THREADS=1 python benchmarks/experts.py torso --grid --cases 12
     OMP_NUM_THREADS=1 python benchmarks/experts.py torso --offsets --cases 24 --bundle runs/expert-ct/model
     OMP_NUM_THREADS=1 python benchmarks/experts.py torso --specks --cases 30 --bundle runs/expert-ct/model
     python benchmarks/experts.py pack --bundle runs/expert-ct/model --out src/attending/experts/data/embedded/torso
@@ -14,10 +15,10 @@ which no expert has seen. Each expert runs as users run it. `--work` keeps the c
 the bundle's hash, so that the same command goes on where it stopped. Tables are Markdown: the mean with a 95 %
 bootstrap interval over patients. Beside each expert stands a trivial one: for organs the mean masks of 24 training
 patients laid into the box of the body, for lesions a threshold, for radiographs the share of training patients who have
-the finding. `--offsets` finds on validation patients with many lesions what must be added to a lesion's logit so that
-it comes out neither too small nor too large, and writes it into the bundle's metadata. `--specks` finds on validation
-patients from which size on a part of a lesion is to be believed. `pack`
-writes a trained bundle as it is shipped: weights in float16, with their SHA-256.
+the finding. `--grid` shows what it is worth to decide labels on the study's grid. `--offsets` finds on validation
+patients with many lesions what must be added to a lesion's logit so that it comes out neither too small nor too large,
+and writes it into the bundle's metadata. `--specks` finds on validation patients from which size on a part of a lesion
+is to be believed. `pack` writes a trained bundle as it is shipped: weights in float16, with their SHA-256.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -45,14 +47,14 @@ from attending.evaluation.intervals import Interval, bootstrap
 from attending.evaluation.journal import Journal, entries
 from attending.evaluation.metrics import METRICS, Row
 from attending.evaluation.parse import found
-from attending.experts import Expert, embedded, run_expert
+from attending.experts import Expert, brats, embedded, run_expert
 from attending.experts.bundle import weights_hash
-from attending.experts.device import computing
-from attending.experts.segment import measure_lesion
-from attending.experts.window import blended
+from attending.experts.grid import Decide, back, decided
+from attending.experts.segment import measure_lesion, prepare
+from attending.experts.window import window_for
 from attending.imaging import Image2D, Study, Volume, Window
 from attending.phantom import generate, seeds_of
-from attending.training.expert_cases import gather
+from attending.training.expert_cases import drawn
 from attending.training.recipe import read_recipe
 
 KINDS = {"torso": "ct", "brain": "mri", "chest": "cxr"}
@@ -279,35 +281,80 @@ def key(line: dict) -> tuple[int, str, tuple[str, ...]]:
     return line["seed"], line["style"], tuple(line["sequences"])
 
 
+# From the network's grid to the study's.
+
+
+def logits_of(
+    what: str, expert: Expert, volumes: Sequence[Volume]
+) -> tuple[Volume, list[tuple[int, torch.Tensor]], Decide]:
+    """The network's grid, its logits on it, and how the expert decides from them."""
+    steps, cpu = expert.bundle.recipe(), torch.device("cpu")
+    image, grid = prepare(volumes, steps)
+    roi = window_for(image.shape[1:], steps.roi, cpu)
+    segment = partial(brats.segment, overlap=steps.overlap) if what == "brain" else expert._segment
+    slabs, decide = segment(expert.network, image, roi, cpu)
+    return grid, list(slabs), decide
+
+
+def compare_grids(what: str, expert: Expert, options: argparse.Namespace) -> None:
+    """Print what it is worth to decide between the network's voxels instead of taking the nearest one's label."""
+    names = {name: (label,) for label, name in TORSO["labels"].items()} if what == "torso" else REGIONS
+    rows: dict[str, list[tuple[dict, dict]]] = {name: [] for name in names}
+    took: list[tuple[float, float]] = []
+    for number, seed in enumerate(seeds_of("test", FIRST, options.cases)):
+        case = case_of(KINDS[what], seed, IN_STYLE[number % 3], options.work)
+        study = open_case(KINDS[what], case)
+        volumes = [series.volume for series in study.series]
+        truth = torso_labels(case["labels"]) if what == "torso" else case["labels"]
+        grid, slabs, decide = logits_of(what, expert, volumes)
+        began = time.perf_counter()
+        near = back(torch.cat([decide(slab)[0] for _, slab in slabs]).numpy(), grid, volumes[0])
+        between = time.perf_counter()
+        decided_there = decided(slabs, decide, grid, volumes[0])[0]
+        took.append((between - began, time.perf_counter() - between))
+        for name, ids in names.items():
+            if np.isin(truth, ids).any():
+                masks = (np.isin(one.array, ids) for one in (near, decided_there))
+                rows[name].append(tuple(compare(np.isin(truth, ids), mask, case["affine"]) for mask in masks))
+    seconds = " | ".join(f"{one:.2f} s" for one in np.median(took, 0))
+    print(f"\n| {what.upper()}, {options.cases} test patients | cases | nearest voxel: Dice | between voxels: Dice | "
+          f"better in |\n|---|---|---|---|---|\n| time a study | | {seconds} | |")  # fmt: skip
+    for name, pairs in rows.items():
+        if pairs:
+            dice = np.array([[one["dice"] for one in pair] for pair in pairs])
+            near, there = dice.mean(0)
+            print(f"| {name} | {len(pairs)} | {near:.3f} | {there:.3f} | {np.mean(dice[:, 1] > dice[:, 0]):.0%} |")
+
+
 # Lesions as large as they are.
 
 
 def fit_offsets(expert: Expert, options: argparse.Namespace) -> dict[str, float]:
     """By lesion the offset at which the median volume is that of the truth; parts that touch no lesion do not count."""
-    recipe = read_recipe("expert-ct")
-    many = replace(recipe.data, split="validation", first=FIRST + 5000, count=options.cases)
-    steps, offsets = expert.bundle.recipe(), np.arange(0, 4.1, 0.2)
-    network, ratios = expert.network, {name: list[np.ndarray]() for name in HOSTS}
-    for path in gather(recipe, many, options.work / "many", lambda text: print(text, file=sys.stderr)):
-        with np.load(path) as file:
-            image, truth = torch.from_numpy(file["image"].astype(np.float32)), file["truth"][0]
-        with torch.inference_mode(), computing(torch.device("cpu")):
-            slabs = blended(image, lambda one: network(one)[0], roi=steps.roi, overlap=steps.overlap)
-            logits = torch.cat([slab for _, slab in slabs], 1)
+    many = replace(read_recipe("expert-ct").data, split="validation", first=FIRST + 5000, count=options.cases)
+    offsets = np.arange(0, 4.1, 0.4)
+    ratios = {name: list[np.ndarray]() for name in HOSTS}
+    for number, seed in enumerate(seeds_of("validation", many.first, many.count)):
+        case = drawn(many, seed)
+        truth, (grid, slabs, _) = torso_labels(case.labels.array), logits_of("torso", expert, [case.volumes["ct"]])
         for label, name in TORSO["labels"].items():
             there = truth == label
             if name not in HOSTS or there.sum() < _SURE:
                 continue
-            box = tuple(slice(max(0, one.min() - 16), one.max() + 17) for one in np.nonzero(there))
-            near, there = logits[:, *box], there[box]
-            ahead = (near[label] - torch.cat([near[:label], near[label + 1 :]]).amax(0)).numpy()
+            more = torch.zeros(len(offsets), slabs[0][1].shape[0])
+            more[:, label] = torch.from_numpy(offsets)
+
+            def decide(logits: torch.Tensor, more: torch.Tensor = more) -> torch.Tensor:
+                return torch.stack([(logits.movedim(0, -1) + one).argmax(-1) for one in more]).to(torch.uint8)
+
             sizes = []
-            for offset in offsets:
-                parts, _ = ndimage.label(ahead > -offset, np.ones((3, 3, 3)))
+            for layer in decided(slabs, decide, grid, case.volumes["ct"]):
+                parts, _ = ndimage.label(layer.array == label, np.ones((3, 3, 3)))
                 sizes.append(np.isin(parts, np.setdiff1d(parts[there], 0)).sum())
             if sizes[0]:  # it is found
                 ratios[name].append(np.array(sizes) / there.sum())
-        print(path.stem, file=sys.stderr, flush=True)
+                print(name, there.sum(), *np.round(ratios[name][-1], 2), file=sys.stderr)
+        print(f"{number + 1} of {options.cases}", file=sys.stderr, flush=True)
     found = {
         name: float(offsets[np.abs(np.median(of, 0) - 1).argmin()]) for name, of in ratios.items() if len(of) >= _FEW
     }
@@ -482,6 +529,9 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--subset-cases", type=int, default=2, help="patients whose MRI is seen with sequences missing")
     parser.add_argument("--bundle", type=Path, help="another bundle than the embedded one")
+    parser.add_argument(
+        "--grid", action="store_true", help="labels decided on the study's grid beside the nearest ones"
+    )
     parser.add_argument("--offsets", action="store_true", help="of TORSO: let lesions come out as large as they are")
     parser.add_argument("--specks", action="store_true", help="set the smallest sizes in the bundle's metadata")
     parser.add_argument("--out", type=Path, help="of pack")
@@ -502,6 +552,9 @@ def main() -> None:
             print(f"{expert.card.name}: {missing}", file=sys.stderr)
             continue
         began = time.monotonic()
+        if options.grid and what != "chest":
+            compare_grids(what, expert, options)
+            continue
         if options.offsets and what == "torso":
             print(json.dumps(fit_offsets(expert, options), indent=1))
             continue

@@ -51,6 +51,17 @@ def test_every_question_belongs_to_a_part_and_opens_its_study(made) -> None:
     assert study.series[0].modality == "DX"
 
 
+def test_first_passes_over_patients(folder: Path, made) -> None:
+    two, later = (
+        nano_dataset(small(cases=2), folder / "two"),
+        nano_dataset(small(first=1), folder / "later"),
+    )
+    patients = list(dict.fromkeys(one.patient for one in two.conversations))
+    assert len(patients) == 2
+    assert {one.patient for one in made.conversations} == {patients[0]}
+    assert {one.patient for one in later.conversations} == {patients[1]}
+
+
 def test_it_is_made_once(folder: Path, made) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     again = nano_dataset(small(), folder)
@@ -59,7 +70,7 @@ def test_it_is_made_once(folder: Path, made) -> None:
 
 
 def test_a_wrong_option_is_named(folder: Path) -> None:
-    with pytest.raises(InputError, match="nano takes studies, cases, styles, questions"):
+    with pytest.raises(InputError, match="nano takes studies, first, cases, styles, questions"):
         nano_dataset(small(case=3), folder)
 
 

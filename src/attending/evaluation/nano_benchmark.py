@@ -18,7 +18,10 @@ from attending.evaluation.task import Task
 
 _FIRST = {"ct": 30_000, "mri": 31_000, "cxr": 32_000, "ct+cxr": 33_000}
 """First seed of the test split that is used here."""
-_DEFAULTS = {"studies": ["cxr", "mri", "ct", "ct+cxr"], "cases": 16, "styles": ["C", "D"], "questions": 5}
+_DEFAULTS = {
+    "studies": ["cxr", "mri", "ct", "ct+cxr"], "first": 0, "cases": 16, "styles": ["C", "D"], "questions": 5,
+}  # fmt: skip
+"""Patients of each kind from the `first` on."""
 _MODALITY = {"ct": "CT", "mri": "MRI", "cxr": "CXR", "ct+cxr": "CT"}
 _MEASURED = ("count", "diameter", "volume", "organ volume", "side")
 _UNJUDGED = ("missing", "segment", "organs", "report", "probability", "part", "ok", "free", "two volumes")
@@ -45,7 +48,7 @@ def nano_dataset(task: Task, folder: Path) -> Dataset:
     for study in chosen["studies"]:
         if study not in _FIRST:
             raise InputError(f"expected some of {', '.join(_FIRST)}", field="studies", value=study)
-        first = _FIRST[study]
+        first = _FIRST[study] + int(chosen["first"])
         for number, case in enumerate(_cases(study, folder / "phantoms", first, int(chosen["cases"]), styles)):
             found += _questions(study, case, first + number, int(chosen["questions"]))
     return Dataset("nano", "test", found, {"rows": len(found), "conversations": len(found), "refused": 0})

@@ -92,7 +92,7 @@ def _phantoms(recipe: ExpertRecipe, source: Volumes) -> list[tuple[str, Make]]:
         raise InputError("radiographs are for classification, CT and MRI for segmentation", field="data.phantom")
 
     def make(seed: int) -> tuple[torch.Tensor, Truth]:
-        case = _drawn(source, seed)
+        case = drawn(source, seed)
         if kind == "cxr":
             film = slice_picture(case.volumes["frontal"], "coronal", index=0)
             return _radiograph(recipe, film.pixels[..., 0]), shadows(recipe, case)
@@ -103,7 +103,7 @@ def _phantoms(recipe: ExpertRecipe, source: Volumes) -> list[tuple[str, Make]]:
     return [(f"{kind}-{seed}", partial(make, seed)) for seed in seeds]
 
 
-def _drawn(source: Volumes, seed: int) -> Case:
+def drawn(source: Volumes, seed: int) -> Case:
     """A patient with findings by their chances; what finds no room beside the others is left out."""
     from attending.phantom import generate
     from attending.phantom.finding import KINDS, Request
