@@ -103,26 +103,18 @@ def decided(slabs: Slabs, decide: Decide, grid: Volume, source: Volume) -> list[
             if labels is None:
                 labels = torch.zeros(len(known), *(source.shape[axis] for axis in axes), dtype=torch.uint8)
             for x in torch.nonzero(above == plane)[:, 0].tolist():
-                single = bool(below[x] == plane)
-                sides = (
-                    [(logits, known, 1.0)]
-                    if single
-                    else [(before, known_before, 1 - float(upper[x])), (logits, known, float(upper[x]))]
-                )
-                corners = torch.cat([one for _, one, _ in sides])
-                layer = known if single else known_before
+                if below[x] == plane:
+                    layer, corners, between = known, known[None], logits
+                else:
+                    layer, corners = known_before, torch.stack([known_before, known])
+                    between = torch.lerp(before, logits, float(upper[x]))
                 labels[:, x] = layer[:, y][:, :, z]
-                mixed = _mixed(corners, len(layer))[y][:, z]
-                rows, columns = torch.nonzero(mixed, as_tuple=True)
+                rows, columns = torch.nonzero(_mixed(corners)[y][:, z], as_tuple=True)
                 if not len(rows):
                     continue
-                found = torch.zeros(len(logits), len(rows))
-                for of_plane, _, share in sides:
-                    for at_y, by_y in ((y, 1 - of_y), (y1, of_y)):
-                        for at_z, by_z in ((z, 1 - of_z), (z1, of_z)):
-                            weight = share * by_y[rows] * by_z[columns]
-                            found += weight * of_plane[:, at_y[rows], at_z[columns]]
-                labels[:, x, rows, columns] = decide(found)
+                between = torch.lerp(between[:, y], between[:, y1], of_y[:, None]).flatten(1)
+                low, high = (between.index_select(1, rows * grid.shape[2] + at_z[columns]) for at_z in (z, z1))
+                labels[:, x, rows, columns] = decide(torch.lerp(low, high, of_z[columns]))
     assert labels is not None
     order = [axes.index(axis) for axis in range(3)]
     return [
@@ -140,12 +132,11 @@ def _between(places: npt.NDArray[np.float64], size: int) -> tuple[torch.Tensor, 
     return torch.from_numpy(below), torch.from_numpy(above), torch.from_numpy((places - below).astype(np.float32))
 
 
-def _mixed(corners: torch.Tensor, layers: int) -> torch.Tensor:
-    """Where the voxels `[y, z]` to `[y + 1, z + 1]` of some layer are not all of one label: `[Y, Z]` bool."""
+def _mixed(corners: torch.Tensor) -> torch.Tensor:
+    """Where in planes `[P, D, Y, Z]` the voxels `y` to `y + 1`, `z` to `z + 1` of a layer are not all of one label."""
     import torch
 
-    both = corners.reshape(-1, layers, *corners.shape[1:])
-    low, high = both.amin(0), both.amax(0)
+    low, high = corners.amin(0), corners.amax(0)
     for axis in (1, 2):
         following = torch.arange(1, low.shape[axis] + 1).clamp(max=low.shape[axis] - 1)
         low = torch.minimum(low, low.index_select(axis, following))
