@@ -396,24 +396,26 @@ def fit_specks(what: str, expert: Expert, options: argparse.Namespace) -> dict[s
 
 
 def best_size(cases: Sequence[tuple[list[float], int]]) -> float:
-    """Of a few sizes the best in right counts, then the least, among those that tell presence about as well as any.
+    """Of a few sizes that tell presence about as well as any the best in right counts; of equal ones the middle.
 
     Presence is judged by the mean of sensitivity and specificity; about as well is one healthy patient less.
     """
 
-    def worth(size: float) -> tuple[float, float, float]:
+    def worth(size: float) -> tuple[float, int]:
         counts = [sum(one >= size for one in found) for found, _ in cases]
         right = {True: [], False: []}
         for count, (_, true) in zip(counts, cases, strict=True):
             right[true > 0].append((count > 0) == (true > 0))
         balanced = float(np.mean([np.mean(one) for one in right.values() if one]))
-        return balanced, float(np.mean([c == true for c, (_, true) in zip(counts, cases, strict=True)])), -size
+        return balanced, sum(count == true for count, (_, true) in zip(counts, cases, strict=True))
 
     sizes = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 5.0, 10.0, 20.0, 50.0)
     judged = [worth(size) for size in sizes]
     healthy = sum(not true for _, true in cases)
     enough = max(judged)[0] - (0.5 / healthy if healthy else 0) - 1e-9
-    return -max(one[1:] for one in judged if one[0] >= enough)[1]
+    able = [(counts, size) for (balanced, counts), size in zip(judged, sizes, strict=True) if balanced >= enough]
+    equal = [size for counts, size in able if counts == max(able)[0]]
+    return equal[(len(equal) - 1) // 2]
 
 
 # Tables.
