@@ -36,6 +36,17 @@ def test_brightness_stays_within_its_bounds() -> None:
         assert float(out.max()) <= 1.1 + 0.15 + 0.1
 
 
+def test_noise_keeps_its_strength_and_has_grains_at_times() -> None:
+    alike = []
+    for seed in range(60):
+        noise = vary(torch.zeros(1, 24, 24, 24), draw(seed), 0.0, 0.1)[0]
+        noise -= noise.mean()
+        assert float(noise.std()) <= 0.1
+        alike.append(float((noise[1:] * noise[:-1]).mean() / noise.var()))  # of neighbours
+    assert 0.5 < np.mean(np.abs(alike) < 0.05) < 0.9
+    assert max(alike) > 0.5
+
+
 def test_a_film_is_moved_a_little_and_never_mirrored() -> None:
     for seed in range(30):
         out = moved(film(), draw(seed))

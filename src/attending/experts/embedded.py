@@ -29,7 +29,7 @@ _TORSO = ExpertCard(
     overview="organs, lesions and fluid on CT of chest and abdomen; learned from synthetic studies alone",
     accuracy="on synthetic studies only: see its model card",
     licence="Apache-2.0",
-    version="0.4.0",
+    version="0.5.0",
 )
 _BRAIN = ExpertCard(
     name="BRAIN",
@@ -39,7 +39,7 @@ _BRAIN = ExpertCard(
     overview="the parts of a brain tumor on MRI, also with sequences missing; learned from synthetic studies alone",
     accuracy="on synthetic studies only: see its model card",
     licence="Apache-2.0",
-    version="0.3.0",
+    version="0.4.0",
     sequences=("t1ce", "t1", "t2", "flair"),
     any_sequences=True,
 )

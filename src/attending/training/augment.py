@@ -9,7 +9,9 @@ import torch
 from torch.nn import functional
 
 _SMOOTH = 0.3
-"""Chance of a lower resolution."""
+"""Chance of a lower resolution, and of noise with grains, as smooth kernels leave it."""
+_GRAIN = 3.0
+"""Greatest side of the grains of noise, in pixels or voxels."""
 _FIELD = 0.15
 """Greatest share by which a bias field brightens or darkens."""
 
@@ -34,8 +36,12 @@ def vary(image: torch.Tensor, draw: np.random.Generator, brightness: float, nois
     if draw.random() < _SMOOTH:
         coarse = [max(4, int(side * draw.uniform(0.5, 1))) for side in image.shape[1:]]
         image = _resized(_resized(image[None], coarse)[None], image.shape[1:])
-    seed = int(draw.integers(2**62))
-    return image + spread * torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
+    sides = image.shape[1:]
+    grain = draw.uniform(1, _GRAIN) if draw.random() < _SMOOTH else 1.0
+    drawn = torch.Generator().manual_seed(int(draw.integers(2**62)))
+    rough = torch.randn(channels, *(max(4, round(side / grain)) for side in sides), generator=drawn)
+    smooth = rough if grain == 1 else _resized(rough[None], sides)
+    return image + spread * smooth / smooth.std()
 
 
 def _resized(image: torch.Tensor, shape: torch.Size | list[int]) -> torch.Tensor:
