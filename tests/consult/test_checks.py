@@ -117,6 +117,23 @@ def test_a_verdict_after_a_probability_is_a_claim_of_its_own():
     assert ("presence", "contradicted") in judged(wrong, CHEST, question="?")
 
 
+def test_an_expert_that_is_said_to_find_nothing_is_held_to_its_own_findings():
+    quiet = run_expert(cxr_expert(Effusion=0.02, Pneumothorax=0.08), cxr())
+    said = "VISTA3D found a liver lesion. CXR finds nothing likely."
+
+    def absences(*findings, answer=said):
+        return [
+            one.verdict
+            for one in check(answer, "Give me a report.", findings, ["VISTA3D", "CXR"])
+            if one.kind == "absence"
+        ]
+
+    assert absences(SEEN, CHEST) == ["contradicted"]
+    assert absences(SEEN, quiet) == ["supported"]
+    assert absences(FAILED, answer="VISTA3D found nothing.") == ["unsupported"]
+    assert absences(SEEN, answer="VISTA3D found nothing else.") == []
+
+
 def test_what_is_found_with_a_small_probability_is_not_found():
     assert ("presence", "contradicted") in judged("CXR finds pneumothorax (8%).", CHEST, question="Report.")
     assert {verdict for _, verdict in judged("CXR found no pneumothorax (8%).", CHEST, question="Report.")} == {

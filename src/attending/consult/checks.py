@@ -79,9 +79,12 @@ def _judged(claim: Claim, facts: Sequence[_Fact], findings: Sequence[Finding]) -
 
 
 def _about(claim: Claim, facts: Sequence[_Fact]) -> list[_Fact]:
-    """The facts on a claim's subject; of a lesion without a name those on any lesion."""
+    """The facts on a claim's subject; of a lesion without a name those on any, of an expert its own on lesions."""
+    lesions = [fact for fact in facts if is_pathology(fact.name)]
     if claim.subject == "lesion":
-        return [fact for fact in facts if is_pathology(fact.name)]
+        return lesions
+    if any(fact.finding.record.expert == claim.subject for fact in facts):
+        return [fact for fact in lesions if fact.finding.record.expert == claim.subject]
     return [
         fact
         for fact in facts

@@ -44,6 +44,7 @@ _DENIED_BEFORE = re.compile(r"\b(?:0|zero) (?:\w+ )?$")
 _SO = re.compile(r"%,? so (yes|no)\b")
 """A verdict after its number, as attending-nano gives it."""
 _FOUND = re.compile(r"\b(?:finds?|found|shows?|sees?|reveals?|detects?|identifies|there (?:is|are))\b")
+_NOTHING = re.compile(r"\b(\w+) (?:finds?|found|sees?|shows?|detects?) nothing\b(?! (?:else|more|new|other))")
 _SIDE = re.compile(r"\b(left|right|bilateral|both sides)\b")
 _SAID = re.compile(r"^\W*(yes|no)(?=\s*(?:[,.;:!]|$)|(?<=yes)\s)", re.IGNORECASE)
 """A bare yes or no; `No effusion` is none."""
@@ -56,7 +57,8 @@ class Claim:
     Attributes:
         sentence: Where it is made, as written.
         kind: See `Check.kind`.
-        subject: Canonical name; `lesion` for one that is not named; empty where a size is of something not named.
+        subject: Canonical name; `lesion` for one that is not named; an expert's own name where it is said to have found
+            nothing; empty where a size is of something not named.
         number: Of a size (mm or mL), a count, or a probability (0 to 1).
         unit: `mm` or `mL` of a size.
         side: `left`, `right` or `both`.
@@ -85,6 +87,7 @@ def claims(answer: str, question: str, names: frozenset[str], experts: frozenset
     for sentence in filter(str.strip, _SENTENCE.split(answer)):
         sentence = sentence.strip()
         yield from _results(sentence, experts)
+        yield from (Claim(sentence, "absence", name) for name in _NOTHING.findall(sentence) if name in experts)
         if sentence.endswith("?"):
             continue
         said = _SAID.match(sentence)
