@@ -82,8 +82,8 @@ def back(labels: np.ndarray, grid: Volume, source: Volume) -> Volume:
 def decided(slabs: Slabs, decide: Decide, grid: Volume, source: Volume) -> list[Volume]:
     """Labels on the source's grid, decided there from the trilinear logits of `grid`, one volume a layer.
 
-    Borders then lie where the network puts them between its voxels, as when MONAI's `Invertd` turns logits back before
-    they are made discrete. Only where labels meet is there anything to compute. Beyond the outermost voxel centres its
+    Borders then lie where the network puts them between its voxels; MONAI's bundles for the spleen and for brain tumors
+    do so with probabilities. Only where labels meet is there anything to compute. Beyond the outermost voxel centres its
     logits hold.
     """
     import torch
