@@ -83,8 +83,8 @@ def decided(slabs: Slabs, decide: Decide, grid: Volume, source: Volume) -> list[
     """Labels on the source's grid, decided there from the trilinear logits of `grid`, one volume a layer.
 
     Borders then lie where the network puts them between its voxels; MONAI's bundles for the spleen and for brain tumors
-    do so with probabilities. Only where labels meet is there anything to compute. Beyond the outermost voxel centres its
-    logits hold.
+    do so with probabilities. Only where labels meet is there anything to compute. Beyond the outermost voxel centres
+    their logits hold.
     """
     import torch
 
