@@ -64,7 +64,7 @@ FIRST = 20_000
 _FEW = 5
 """Lesions of a kind below which its size is left as it is."""
 _SURE = 20
-"""Voxels of the network's grid from which on a lesion's size says something."""
+"""Voxels of the study from which on a lesion's size says something."""
 SEQUENCES = ("t1ce", "t1", "t2", "flair")
 REGIONS = {"whole tumor": (1, 2, 4), "tumor core": (1, 4), "enhancing tumor": (4,)}
 RECIPES = Path(__file__).parents[1] / "src/attending/training/recipes"

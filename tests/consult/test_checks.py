@@ -132,6 +132,7 @@ def test_an_expert_that_is_said_to_find_nothing_is_held_to_its_own_findings():
     assert absences(SEEN, quiet) == ["supported"]
     assert absences(FAILED, answer="VISTA3D found nothing.") == ["unsupported"]
     assert absences(SEEN, answer="VISTA3D found nothing else.") == []
+    assert absences(CHEST, answer="CXR finds nothing? I would ask again if CXR finds nothing.") == []
 
 
 def test_what_is_found_with_a_small_probability_is_not_found():

@@ -87,9 +87,10 @@ def claims(answer: str, question: str, names: frozenset[str], experts: frozenset
     for sentence in filter(str.strip, _SENTENCE.split(answer)):
         sentence = sentence.strip()
         yield from _results(sentence, experts)
-        yield from (Claim(sentence, "absence", name) for name in _NOTHING.findall(sentence) if name in experts)
         if sentence.endswith("?"):
             continue
+        if not _DOUBT.search(simple(sentence)):
+            yield from (Claim(sentence, "absence", name) for name in _NOTHING.findall(sentence) if name in experts)
         said = _SAID.match(sentence)
         if said:
             kind = "presence" if said[1].lower() == "yes" else "absence"
