@@ -5,7 +5,8 @@ import pytest
 from phantom_cases import case, organ, volume_ml
 from scipy import ndimage
 
-from attending.phantom import generate, styles
+from attending.errors import InputError
+from attending.phantom import between, generate, styles
 from attending.phantom.random import stream
 
 NAMES = tuple(styles())
@@ -159,3 +160,30 @@ def test_every_style_says_what_it_is():
     assert all(len(s.title) > 20 for s in styles().values())
     assert len({s.title for s in styles().values()}) == len(NAMES)
     assert all(s.ct.keys() == styles()["A"].ct.keys() for s in styles().values())
+
+
+def numbers(settings):
+    return {name: value for name, value in settings.items() if isinstance(value, float)}
+
+
+def test_a_hospital_between_others_takes_nothing_that_none_of_them_has():
+    drawn = [between("ABC", np.random.default_rng(seed)) for seed in range(30)]
+    told = [styles()[name] for name in "ABC"]
+    for kind_ in ("ct", "mri", "cxr"):
+        for name in numbers(getattr(told[0], kind_)):
+            known = [getattr(one, kind_)[name] for one in told]
+            found = [getattr(one, kind_)[name] for one in drawn]
+            assert min(known) <= min(found) and max(found) <= max(known)
+            assert (len(set(found)) == 30) == (len(set(known)) > 1)
+    assert {one.ct["table"] for one in drawn} == {"curved", "flat"}
+    assert drawn[0].ct["phases"] == dict.fromkeys(("none", "arterial", "portal"), pytest.approx(1 / 3))
+    assert between("C", np.random.default_rng(0)).ct["phases"] == {"arterial": 0.5, "portal": 0.5}  # it scans no other
+
+
+def test_a_patient_at_a_hospital_between_others_is_the_same_patient():
+    other = between("ABC", np.random.default_rng(1))
+    one, two = generate("mri", 3, "A", shape=(48, 48, 48)), generate("mri", 3, other, shape=(48, 48, 48))
+    assert one.patient == two.patient
+    assert not np.array_equal(one.volumes["flair"].array, two.volumes["flair"].array)
+    with pytest.raises(InputError, match="A, B, C, D"):
+        between("AZ", np.random.default_rng(1))

@@ -4,7 +4,7 @@ from attending.phantom.case import Case, generate, stream_cases
 from attending.phantom.finding import KINDS, Finding, Request
 from attending.phantom.splits import SPLITS, check_apart, seeds_of, split_of
 from attending.phantom.study import Visit, label_names
-from attending.phantom.style import styles
+from attending.phantom.style import between, styles
 
 __all__ = [
     "KINDS",
@@ -13,6 +13,7 @@ __all__ = [
     "Finding",
     "Request",
     "Visit",
+    "between",
     "check_apart",
     "generate",
     "label_names",

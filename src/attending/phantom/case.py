@@ -16,7 +16,7 @@ from attending.phantom.random import stream
 from attending.phantom.scan import Order, scan
 from attending.phantom.splits import split_of
 from attending.phantom.study import STUDIES, Subject, Visit
-from attending.phantom.style import get_style
+from attending.phantom.style import Style, get_style
 from attending.phantom.truth import Truth, tell
 
 _EPOCH = datetime.date(2020, 1, 1)
@@ -51,7 +51,7 @@ class Case(Subject):
 def generate(
     kind: str,
     seed: int,
-    style: str = "A",
+    style: str | Style = "A",
     *,
     visits: int = 1,
     findings: Iterable[str | Request] | None = None,
@@ -63,7 +63,7 @@ def generate(
     Args:
         kind: `ct` (thorax and abdomen), `mri` (brain, four sequences) or `cxr` (frontal radiograph).
         seed: 0 to 999,999; decides patient, findings and split.
-        style: Name of a hospital (`attending.phantom.styles`).
+        style: A hospital, or the name of one (`attending.phantom.styles`).
         visits: 2 adds an earlier visit.
         findings: Requests such as `"liver lesion:count=2,size=30"`; `[]` for a healthy patient; None draws at random,
             independently of sex, age and build.
@@ -77,7 +77,7 @@ def generate(
         raise InputError(f"expected one of {', '.join(STUDIES)}", field="kind", value=kind)
     if visits not in (1, 2):
         raise InputError("expected 1 or 2", field="visits", value=visits)
-    hospital, split = get_style(style), split_of(seed)
+    hospital, split = style if isinstance(style, Style) else get_style(style), split_of(seed)
     _check_shape(kind, shape)
     wishes = None if findings is None else [f if isinstance(f, Request) else Request.parse(f) for f in findings]
     link = None if tie is None else Tie.parse(tie, KINDS)

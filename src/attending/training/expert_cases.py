@@ -105,12 +105,13 @@ def _phantoms(recipe: ExpertRecipe, source: Volumes) -> list[tuple[str, Make]]:
 
 def drawn(source: Volumes, seed: int) -> Case:
     """A patient with findings by their chances; what finds no room beside the others is left out."""
-    from attending.phantom import generate
+    from attending.phantom import between, generate
     from attending.phantom.finding import KINDS, Request
 
     kind, style = str(source.phantom), source.styles[seed % len(source.styles)]
+    hospital = between(source.styles, np.random.default_rng([seed, 1])) if source.between else style
     if source.findings is None:
-        return generate(kind, seed, style)
+        return generate(kind, seed, hospital)
     draw = np.random.default_rng(seed)
     wishes = [
         Request(name, count=int(draw.integers(1, KINDS[name].most + 1)))
@@ -119,7 +120,7 @@ def drawn(source: Volumes, seed: int) -> Case:
     ]
     while True:
         try:
-            return generate(kind, seed, style, findings=wishes)
+            return generate(kind, seed, hospital, findings=wishes)
         except InputError:
             if not wishes:
                 raise

@@ -24,6 +24,8 @@ class Volumes:
     """Cases; a Decathlon folder or table with fewer gives what it has."""
     styles: tuple[str, ...] = ("A", "B", "C")
     """Hospitals of the phantoms."""
+    between: bool = False
+    """Each patient at a hospital of their own, drawn between `styles`, every contrast phase as likely."""
     split: Literal["train", "validation", "test"] = "train"
     """Of the phantoms' seeds."""
     findings: dict[str, float] | None = None
