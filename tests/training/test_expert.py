@@ -19,7 +19,7 @@ from attending.imaging import open_study
 from attending.phantom import seeds_of
 from attending.training.data import DataError
 from attending.training.expert import Examination, calibration, train_expert
-from attending.training.expert_recipe import ExpertRecipe
+from attending.training.expert_recipe import ExpertRecipe, Volumes
 from attending.training.fields import build
 from attending.training.logs import read_log
 from attending.training.parallel import join
@@ -207,6 +207,18 @@ def test_radiographs_become_cases_with_masks_where_the_film_shows_them(tmp_path:
         assert np.average(np.arange(64), weights=fluid.sum(1)) > 32
         assert heart.any()
     assert not shadows(recipe, generate("cxr", 5, findings=[])).any()
+
+
+def test_each_patient_may_have_a_hospital_of_their_own_the_same_each_time() -> None:
+    from attending.training.expert_cases import drawn
+
+    mixed = Volumes(phantom="cxr", styles=("A", "B"), between=True, findings={"effusion": 1.0})
+    first, again, other = (drawn(mixed, seed) for seed in (4, 4, 5))
+    plain = drawn(Volumes(phantom="cxr", styles=("A", "B"), findings={"effusion": 1.0}), 4)
+    assert first.findings[0].kind == plain.findings[0].kind == "effusion"
+    assert first.patient == plain.patient
+    assert first.style == again.style
+    assert len({first.style.cxr["noise"], other.style.cxr["noise"], plain.style.cxr["noise"]}) == 3
 
 
 def test_phantoms_become_cases_with_the_channels_asked_for(tmp_path: Path) -> None:
