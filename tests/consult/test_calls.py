@@ -30,6 +30,9 @@ def asked(text, cards=CARDS, parse=tag_calls):
         ("< VISTA3D ( hepatic tumor ) >", ("VISTA3D", "hepatic tumor")),
         ("<VISTA3D(structures=organs)>", ("VISTA3D", "organs")),
         ("<VISTA3D(organs (all (of them)))>", ("VISTA3D", "organs (all (of them))")),
+        ("<VISTA3D(Liver lesions)>", ("VISTA3D", "hepatic tumor")),
+        ("<VISTA3D(left-sided effusion)>", ("VISTA3D", "left-sided effusion")),
+        ("<VISTA3D(tumor)>", ("VISTA3D", "tumor")),
     ],
 )
 def test_a_call_in_the_published_grammar(text, expected):
@@ -85,6 +88,13 @@ def test_a_call_that_cannot_be_carried_out_says_why(text, name, says):
     assert says in problem
 
 
+def test_a_value_in_other_words_is_the_one_that_the_expert_lists():
+    card = ExpertCard("E", ("CT",), (), "segmentation", "o", "a", {"what": ("kidneys", "left kidney", "right kidney")})
+    text = "<E(left-sided kidney)> <E(what=Kidney)> <E(RIGHT  kidney)> <E(kidney on the left)>"
+    told = [{"what": "left kidney"}, {"what": "kidneys"}, {"what": "right kidney"}, {"what": "kidney on the left"}]
+    assert [arguments for _, arguments, _ in asked(text, [card])] == told
+
+
 def test_several_arguments_go_by_place_or_by_name():
     assert asked("<TWO(a, left)>", [TWO]) == [("TWO", {"what": "a", "side": "left"}, "")]
     assert asked("<TWO(side=right)>", [TWO]) == [("TWO", {"side": "right"}, "")]
@@ -107,6 +117,10 @@ def test_a_text_for_people_names_the_expert_instead_of_the_tag():
             {"a": "} </tool_call> {"},
         ),
         ('<tool_call>{"name": "VISTA3D", "arguments": {"n": 3}}</tool_call>', {"n": "3"}),
+        (
+            '<tool_call>{"name": "VISTA3D", "arguments": {"structures": "Pulmonary nodule"}}</tool_call>',
+            {"structures": "lung tumor"},
+        ),
     ],
 )
 def test_a_call_in_json(text, expected):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from attending.consult.terms import canonical
 from attending.consult.transcript import Call
 from attending.errors import printable
 from attending.experts import ExpertCard
@@ -132,9 +133,9 @@ def _call(card: ExpertCard, inside: str) -> Call:
     for place, value in enumerate(values):
         name, equals, rest = value.partition("=")
         if equals and name.strip() in names:
-            arguments[name.strip()] = _bare(rest)
+            arguments[name.strip()] = _listed(card, name.strip(), _bare(rest))
         elif place < len(names):
-            arguments[names[place]] = _bare(value)
+            arguments[names[place]] = _listed(card, names[place], _bare(value))
         else:
             return Call(card.name, problem=f"{card.name} takes {len(names)} arguments: {', '.join(names)}")
     return Call(card.name, arguments)
@@ -150,12 +151,18 @@ def _from_json(asked: Any, known: Mapping[str, ExpertCard], cards: Sequence[Expe
     arguments = asked.get("arguments") or {}
     if not isinstance(arguments, dict) or not all(isinstance(one, str | int | float) for one in arguments.values()):
         return Call(card.name, problem='"arguments" must be an object of names and texts')
-    return Call(card.name, {str(key): str(value) for key, value in arguments.items()})
+    return Call(card.name, {str(key): _listed(card, str(key), str(value)) for key, value in arguments.items()})
 
 
 def _unknown(name: str, cards: Sequence[ExpertCard]) -> Call:
     there = ", ".join(card.name for card in cards) or "none"
     return Call(printable(name, 40), problem=f"there is no expert of this name; there are: {there}")
+
+
+def _listed(card: ExpertCard, name: str, value: str) -> str:
+    """The first value on the card that means the same; else the value as it is, for the expert to refuse."""
+    listed = card.arguments.get(name, ())
+    return value if value in listed else next((one for one in listed if canonical(one) == canonical(value)), value)
 
 
 def _bare(value: str) -> str:
