@@ -29,7 +29,7 @@ _LINES = (
     "right, with experts",
     "right, from the picture",
 )
-_TASK = "first: 16, cases: 16,"
+_TASK = "first: 32, cases: 16,"
 
 
 def variant(recipe: Recipe, run: Path, without: str, steps: int) -> Recipe:

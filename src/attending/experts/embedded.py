@@ -29,7 +29,7 @@ _TORSO = ExpertCard(
     overview="organs, lesions and fluid on CT of chest and abdomen; learned from synthetic studies alone",
     accuracy="on synthetic studies only: see its model card",
     licence="Apache-2.0",
-    version="0.5.0",
+    version="0.6.0",
 )
 _BRAIN = ExpertCard(
     name="BRAIN",
