@@ -167,3 +167,32 @@ def test_what_is_streamed_is_what_is_answered():
     events = list(Attending(model, [Broken()], codec=Short()).stream(ct(), "Is there a liver lesion?"))
     said = [event.text for event in events if isinstance(event, TextDelta)]
     assert said[-1] == events[-1].answer.text
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "added"),
+    [
+        (
+            "A fracture?",
+            "This study does not show the fracture.",
+            " No expert was asked about fracture, so I cannot say.",
+        ),
+        ("Is there a pneumothorax?", "No.", " No expert was asked about pneumothorax, so I cannot say."),
+        ("What is a pneumothorax?", "A pneumothorax is air between the lung and the chest wall.", ""),
+        ("Is there a fracture of the knee?", "This study does not show the knee.", ""),
+        ("What does the study show?", "A CT of the abdomen.", ""),
+    ],
+)
+def test_a_denial_for_which_nobody_looked_says_so(question, said, added):
+    events = list(Attending(Scripted(said), [Sound()], codec=Short()).stream(ct(), question))
+    answer = events[-1].answer
+    assert answer.text == said + added
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == said + added
+
+
+def test_a_denial_is_left_alone_where_no_expert_is_on_offer_or_one_has_looked():
+    doctor = Attending(Scripted("No.", "<CHEST()>", "No.", "No."), [Sound()], codec=Short())
+    assert Attending(Scripted("No."), [], codec=Short()).ask(ct(), "Is there edema?").text == "No."
+    chat = doctor.chat(ct())
+    told = [chat.ask(f"Is there edema{mark}").text for mark in ("?", " now?", ", really?")]
+    assert told == ["No. No expert was asked about edema, so I cannot say.", "No.", "No."]

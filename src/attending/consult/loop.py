@@ -44,6 +44,10 @@ class Codec(Protocol):
         """The answer where these findings must not be left to the model; None where it is to go on."""
         ...
 
+    def caution(self, question: str, answer: str) -> str:
+        """What is to be said after an answer for which no expert was asked, though some were on offer; often nothing."""
+        ...
+
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Picture]]:
         """The conversation as back ends take it, to be continued by the assistant."""
         ...
@@ -95,12 +99,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a consultation ended; `status` as in `Answer`. `closed`: the text is not the model's, see `Codec.closing`."""
+    """How a consultation ended; `status` as in `Answer`. `closing`: the end of the text that is not the model's."""
 
     transcript: Transcript
     text: str
     status: str
-    closed: bool = False
+    closing: str = ""
 
 
 Consultation = Generator[Say | Run, Any, Outcome]
@@ -139,7 +143,10 @@ def consultation(
         if said.finish == "cancelled":
             return Outcome(transcript, text, "seconds" if spent() else "cancelled")
         if not found or study is None:
-            return Outcome(transcript, text, "length" if said.finish == "length" else "answered")
+            asked = study is None or not experts or any(turn.finding for turn in transcript.turns)
+            caution = "" if asked else codec.caution(_question(transcript), text)
+            status = "length" if said.finish == "length" else "answered"
+            return Outcome(transcript, text + caution, status, caution)
         if rounds >= options.rounds or spent():
             return Outcome(transcript, text, "seconds" if spent() else "rounds")
         rounds += 1
@@ -148,7 +155,7 @@ def consultation(
         findings = [turn.finding for turn in transcript.turns[before:] if turn.finding is not None]
         closing = codec.closing(findings)
         if closing is not None:
-            return Outcome(transcript + Turn("assistant", closing), closing, "answered", True)
+            return Outcome(transcript + Turn("assistant", closing), closing, "answered", closing)
         if not codec.goes_on(said.text, findings):
             return Outcome(transcript, text, "answered")
         if spent():
@@ -177,6 +184,10 @@ def _examine(
     for call in calls:
         transcript += codec.tell(None if by_router else call, known[call.key], study)
     return transcript
+
+
+def _question(transcript: Transcript) -> str:
+    return next((turn.text for turn in reversed(transcript.turns) if turn.role == "user"), "")
 
 
 def _refused(call: Call, why: str) -> Finding:

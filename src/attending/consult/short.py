@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attending.consult.calls import Found, tag_calls
+from attending.consult.checks import check
 from attending.consult.plain import plain
 from attending.consult.tools import PLAIN, in_turns
 from attending.consult.transcript import Call, Turn
@@ -49,6 +50,11 @@ class Short:
             return None
         done = [result_text(finding) for finding in findings if finding.status == "done"]
         return " ".join([*done, *(no_result(finding) for finding in findings if finding.status != "done")])
+
+    def caution(self, question: str, answer: str) -> str:
+        """That nobody looked, where the answer denies a finding: a model this small sees none by itself."""
+        denied = [one.subject for one in check(answer, question, (), ()) if one.kind == "absence"]
+        return f" No expert was asked about {' and '.join(denied)}, so I cannot say." if denied else ""
 
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Any]]:
         """The conversation as back ends take it, to be continued by the assistant."""
