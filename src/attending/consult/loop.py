@@ -45,7 +45,7 @@ class Codec(Protocol):
         ...
 
     def caution(self, question: str, answer: str) -> str:
-        """What is to be said after an answer for which no expert was asked, though some were on offer; often nothing."""
+        """What is to be said after an answer for which no expert on offer was asked; often nothing."""
         ...
 
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Picture]]:
