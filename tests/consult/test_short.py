@@ -15,6 +15,7 @@ from attending.experts.embedded import embedded
 from attending.experts.finding import Segmentation
 from attending.imaging import Study, Volume
 
+NOBODY = " No expert was asked about {}, so I cannot say."
 LESION = {
     "volume_ml": 12.34, "longest_axial_diameter_mm": 33.6, "perpendicular_diameter_mm": 9.96, "components": 2,
     "side": "left", "midline": "volume",
@@ -195,4 +196,4 @@ def test_a_denial_is_left_alone_where_no_expert_is_on_offer_or_one_has_looked():
     assert Attending(Scripted("No."), [], codec=Short()).ask(ct(), "Is there edema?").text == "No."
     chat = doctor.chat(ct())
     told = [chat.ask(f"Is there edema{mark}").text for mark in ("?", " now?", ", really?")]
-    assert told == ["No. No expert was asked about edema, so I cannot say.", "No.", "No."]
+    assert told == ["No." + NOBODY.format("edema"), "No.", "No."]
