@@ -15,7 +15,7 @@ from attending.experts.embedded import embedded
 from attending.experts.finding import Segmentation
 from attending.imaging import Study, Volume
 
-NOBODY = " No expert was asked about {}, so I cannot say."
+NOBODY = "No expert was asked about {}, so I cannot say."
 LESION = {
     "volume_ml": 12.34, "longest_axial_diameter_mm": 33.6, "perpendicular_diameter_mm": 9.96, "components": 2,
     "side": "left", "midline": "volume",
@@ -171,24 +171,24 @@ def test_what_is_streamed_is_what_is_answered():
 
 
 @pytest.mark.parametrize(
-    ("question", "said", "added"),
+    ("question", "said", "instead"),
     [
         (
             "A fracture?",
             "This study does not show the fracture.",
-            " No expert was asked about fracture, so I cannot say.",
+            NOBODY.format("fracture"),
         ),
-        ("Is there a pneumothorax?", "No.", " No expert was asked about pneumothorax, so I cannot say."),
-        ("What is a pneumothorax?", "A pneumothorax is air between the lung and the chest wall.", ""),
-        ("Is there a fracture of the knee?", "This study does not show the knee.", ""),
-        ("What does the study show?", "A CT of the abdomen.", ""),
+        ("Is there a pneumothorax?", "No.", NOBODY.format("pneumothorax")),
+        ("What is a pneumothorax?", "A pneumothorax is air between the lung and the chest wall.", None),
+        ("Is there a fracture of the knee?", "This study does not show the knee.", None),
+        ("What does the study show?", "A CT of the abdomen.", None),
     ],
 )
-def test_a_denial_for_which_nobody_looked_says_so(question, said, added):
+def test_a_denial_for_which_nobody_looked_is_not_made(question, said, instead):
     events = list(Attending(Scripted(said), [Sound()], codec=Short()).stream(ct(), question))
     answer = events[-1].answer
-    assert answer.text == said + added
-    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == said + added
+    assert answer.text == answer.transcript.turns[-1].text == (instead or said)
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == said + (instead or "")
 
 
 def test_a_denial_is_left_alone_where_no_expert_is_on_offer_or_one_has_looked():
@@ -196,4 +196,4 @@ def test_a_denial_is_left_alone_where_no_expert_is_on_offer_or_one_has_looked():
     assert Attending(Scripted("No."), [], codec=Short()).ask(ct(), "Is there edema?").text == "No."
     chat = doctor.chat(ct())
     told = [chat.ask(f"Is there edema{mark}").text for mark in ("?", " now?", ", really?")]
-    assert told == ["No." + NOBODY.format("edema"), "No.", "No."]
+    assert told == [NOBODY.format("edema"), "No.", "No."]

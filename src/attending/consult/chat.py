@@ -80,8 +80,8 @@ class Chat:
                     findings = yield from asked.carry_out(need)
                     need = asked.send(findings)
         except StopIteration as end:
-            if end.value.closing:
-                yield TextDelta(end.value.closing)
+            if end.value.closed:
+                yield TextDelta(end.value.text)
             answer = asked.answer(end.value)
         self.transcript = answer.transcript
         yield Done(answer)

@@ -44,8 +44,8 @@ class Codec(Protocol):
         """The answer where these findings must not be left to the model; None where it is to go on."""
         ...
 
-    def caution(self, question: str, answer: str) -> str:
-        """What is to be said after an answer for which no expert on offer was asked; often nothing."""
+    def unasked(self, question: str, answer: str) -> str | None:
+        """What is said instead of an answer for which no expert on offer was asked; None where it may stand."""
         ...
 
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Picture]]:
@@ -99,12 +99,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a consultation ended; `status` as in `Answer`. `closing`: the end of the text that is not the model's."""
+    """How a consultation ended; `status` as in `Answer`. `closed`: the text is not the model's, see `Codec`."""
 
     transcript: Transcript
     text: str
     status: str
-    closing: str = ""
+    closed: bool = False
 
 
 Consultation = Generator[Say | Run, Any, Outcome]
@@ -137,16 +137,17 @@ def consultation(
     rounds = 0
     while True:
         said: Said = yield Say(*codec.messages(transcript.turns))
-        transcript += Turn("assistant", said.text)
+        heard, transcript = transcript, transcript + Turn("assistant", said.text)
         found = codec.calls(said.text, [expert.card for expert in experts]) if study is not None else []
         text = written_out(said.text, found)
         if said.finish == "cancelled":
             return Outcome(transcript, text, "seconds" if spent() else "cancelled")
         if not found or study is None:
-            asked = study is None or not experts or any(turn.finding for turn in transcript.turns)
-            caution = "" if asked else codec.caution(_question(transcript), text)
-            status = "length" if said.finish == "length" else "answered"
-            return Outcome(transcript, text + caution, status, caution)
+            nobody = study is not None and experts and not any(turn.finding for turn in transcript.turns)
+            instead = codec.unasked(_question(transcript), text) if nobody else None
+            if instead is not None:
+                return Outcome(heard + Turn("assistant", instead), instead, "answered", True)
+            return Outcome(transcript, text, "length" if said.finish == "length" else "answered")
         if rounds >= options.rounds or spent():
             return Outcome(transcript, text, "seconds" if spent() else "rounds")
         rounds += 1
@@ -155,7 +156,7 @@ def consultation(
         findings = [turn.finding for turn in transcript.turns[before:] if turn.finding is not None]
         closing = codec.closing(findings)
         if closing is not None:
-            return Outcome(transcript + Turn("assistant", closing), closing, "answered", closing)
+            return Outcome(transcript + Turn("assistant", closing), closing, "answered", True)
         if not codec.goes_on(said.text, findings):
             return Outcome(transcript, text, "answered")
         if spent():

@@ -51,10 +51,10 @@ class Short:
         done = [result_text(finding) for finding in findings if finding.status == "done"]
         return " ".join([*done, *(no_result(finding) for finding in findings if finding.status != "done")])
 
-    def caution(self, question: str, answer: str) -> str:
+    def unasked(self, question: str, answer: str) -> str | None:
         """That nobody looked, where the answer denies a finding: a model this small sees none by itself."""
         denied = [one.subject for one in check(answer, question, (), ()) if one.kind == "absence"]
-        return f" No expert was asked about {' and '.join(denied)}, so I cannot say." if denied else ""
+        return f"No expert was asked about {' and '.join(denied)}, so I cannot say." if denied else None
 
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Any]]:
         """The conversation as back ends take it, to be continued by the assistant."""

@@ -77,9 +77,9 @@ class Tools:
         """Never: these models are told of failures, and say so."""
         return None
 
-    def caution(self, question: str, answer: str) -> str:
+    def unasked(self, question: str, answer: str) -> str | None:
         """Nothing: what these models read themselves is marked as such."""
-        return ""
+        return None
 
     def messages(self, turns: Sequence[Turn]) -> tuple[list[dict[str, Any]], list[Picture]]:
         """The conversation as back ends take it, to be continued by the assistant."""
