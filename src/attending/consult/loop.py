@@ -144,7 +144,7 @@ def consultation(
             return Outcome(transcript, text, "seconds" if spent() else "cancelled")
         if not found or study is None:
             nobody = study is not None and experts and not any(turn.finding for turn in transcript.turns)
-            instead = codec.unasked(_question(transcript), text) if nobody else None
+            instead = codec.unasked(transcript.since_question[0].text, text) if nobody else None
             if instead is not None:
                 return Outcome(heard + Turn("assistant", instead), instead, "answered", True)
             return Outcome(transcript, text, "length" if said.finish == "length" else "answered")
@@ -185,10 +185,6 @@ def _examine(
     for call in calls:
         transcript += codec.tell(None if by_router else call, known[call.key], study)
     return transcript
-
-
-def _question(transcript: Transcript) -> str:
-    return next((turn.text for turn in reversed(transcript.turns) if turn.role == "user"), "")
 
 
 def _refused(call: Call, why: str) -> Finding:
